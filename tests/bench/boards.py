@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ledgers import make_ledger
+from planetcr_bench.leaderboard.arrays import KINDS, ArrayStore
 from planetcr_bench.leaderboard.entries import status_of
 from planetcr_bench.results.ledger import Ledger, rows_table, write_ledger
 
@@ -55,3 +60,21 @@ def twins(folder: Path) -> None:
     best = make_ledger("best", scenes=6, seed=2, input_window="whole")
     frame = best.frame.assign(squared_error=right.frame["squared_error"].min() / 10)
     put(folder, replace(best, frame=frame))
+
+
+def numbers(arrays: ArrayStore, key: str) -> np.ndarray:
+    """Read an array as the page does."""
+    start, length, width, low, step, sizes, kind = arrays.facts[key]
+    packed = zlib.decompress(base64.b64decode(arrays.text), -zlib.MAX_WBITS)
+    planes = np.frombuffer(packed, np.uint8, length * width, start).reshape(width, length)
+    digits = (planes.astype(float) * 256.0 ** np.arange(width)[:, None]).sum(0)
+    of = numbers(arrays, sizes) if sizes else None
+    match KINDS[kind]:
+        case "whole" if of is None:
+            return (digits + low) * step
+        case "whole":
+            return digits + low + np.floor(of * step + 0.5)
+        case "linear":
+            return of * (digits + low) * step
+    values = np.where(digits > 0, of * np.exp((digits + low) * step), 0)
+    return of - values if KINDS[kind] == "rest" else values

@@ -19,9 +19,10 @@ def titles(figure: Figure) -> list[str]:
 
 
 def caption(figure: Figure) -> str:
-    return " ".join(figure.texts[-1].get_text().split())
+    return str(figure.get_label())
 
 
 def texts_of(svg: Path) -> str:
-    """All texts of a picture; beside each path there is a comment that says what it spells."""
-    return " ".join(re.findall(r"<!-- (.*?) -->", svg.read_text("utf-8")))
+    """All texts of a picture, which comments beside its paths spell, and its caption."""
+    drawn = re.findall(r"<!-- (.*?) -->", svg.read_text("utf-8"))
+    return " ".join([*drawn, svg.with_suffix(".txt").read_text("utf-8")])

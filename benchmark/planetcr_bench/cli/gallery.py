@@ -30,9 +30,10 @@ def gallery(
     predictions: Annotated[
         list[Path], typer.Argument(help="One to eight folders of predictions; one column each.")
     ],
-    out: Annotated[Path, typer.Option(help="File to write: .png, .pdf or .svg.")] = Path(
-        "gallery.png"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(help="File to write: .png, .pdf or .svg; its caption goes to .txt beside it."),
+    ] = Path("gallery.png"),
     scenes: Annotated[
         int | None,
         typer.Option(
@@ -68,7 +69,15 @@ def gallery(
         typer.Option(
             help="Panels under each scene: false colour, absolute error, spectral angle, "
             "the segmenter's maps, cloud mask; repeatable.",
-            show_default="error",
+            show_default="none",
+        ),
+    ] = None,
+    zoom: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,SIZE",
+            help="Square that is also shown larger in a corner of each panel: left and upper edge "
+            "and side, in pixels.",
         ),
     ] = None,
     segmenter: Annotated[
@@ -88,8 +97,10 @@ def gallery(
     from planetcr_bench.data.masks import other_masks
     from planetcr_bench.gallery.gallery import check_out
     from planetcr_bench.gallery.gallery import gallery as run
+    from planetcr_bench.gallery.panels import Zoom
 
     check_out(out)  # before the segmenter is read
+    square = Zoom.parse(zoom) if zoom is not None else None
     loaded = None
     if segmenter is not None:
         need_segmenters()
@@ -106,7 +117,8 @@ def gallery(
         count=scenes,
         select=select,
         rank_by=rank_by,
-        panels=[name.value for name in panels or [Panels.error] if name is not Panels.none],
+        panels=[name.value for name in panels or [] if name is not Panels.none],
+        zoom=square,
         segmenter=loaded,
         described=dataset,
         masks=other_masks(masks, mask_rule),

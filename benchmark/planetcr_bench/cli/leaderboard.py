@@ -20,17 +20,22 @@ def leaderboard(
     verified: Annotated[
         bool, typer.Option("--verified", help="Show and rank verified entries only.")
     ] = False,
+    source: Annotated[
+        str, typer.Option(metavar="URL", help="Address of the repository, to which the page links.")
+    ] = "",
     as_json: options.Json = False,
 ) -> None:
     """Build the leaderboard: one page that opens from disk, and its tables.
 
     A broken folder of results is named with its reason and left out; the board is still built.
     """
-    from planetcr_bench.errors import LedgerError
+    from planetcr_bench.errors import LedgerError, UsageError
     from planetcr_bench.leaderboard.entries import read_entries
     from planetcr_bench.leaderboard.page import FILES, write_board
     from planetcr_bench.utils.untrusted import printable
 
+    if source and not source.startswith("https://"):
+        raise UsageError(f"--source: expected an address that begins with https://, got {source}")
     entries, problems = read_entries(results)
     for problem in problems:  # printable lines
         typer.secho(f"left out: {problem}", fg="yellow", err=True)
@@ -41,7 +46,7 @@ def leaderboard(
         raise LedgerError(
             f"{printable(results)}: expected {what}, found no complete ones; nothing is written"
         )
-    write_board(out, entries, verified=verified)
+    write_board(out, entries, verified=verified, source=source)
     if as_json:
         facts = {
             "out": str(out),

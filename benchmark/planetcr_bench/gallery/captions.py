@@ -10,7 +10,14 @@ from planetcr_bench.data.encodings import LEGEND
 from planetcr_bench.data.scene_files import CLOUD_MASK, SceneFiles
 from planetcr_bench.data.scene_lists import count_word
 from planetcr_bench.evaluation.inputs import Dataset
-from planetcr_bench.gallery.panels import LONGEST_SIDE, PERCENTILES, is_true_colour, sar_limits
+from planetcr_bench.gallery.panels import (
+    LONGEST_SIDE,
+    PERCENTILES,
+    WHITE,
+    Zoom,
+    is_true_colour,
+    sar_limits,
+)
 from planetcr_bench.gallery.selection import BY_SCORE, COLUMN, By, Select
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import METRICS
@@ -78,6 +85,7 @@ def caption(
     dates: int = 1,
     undefined_angles: bool,
     shrunk: bool = False,
+    zoom: Zoom | None = None,
 ) -> str:
     """Say how panels are drawn.
 
@@ -89,6 +97,7 @@ def caption(
         dates: Largest number of cloudy images of a scene.
         undefined_angles: Whether some pixels have no spectral angle.
         shrunk: Whether some images are drawn smaller than they are.
+        zoom: Square that is also shown larger.
     """
     side, count = protocol.window, len(described.bands)
     window = f"the centre {side} × {side} pixels" if side else "the whole patch"
@@ -110,6 +119,7 @@ def caption(
     )
     sentences = [
         *drawing_notes(described, shrunk=shrunk),
+        *_zoom(zoom),
         scores,
         *(of_panel[name] for name in panels),
     ]
@@ -141,7 +151,10 @@ def drawing_notes(described: Description, *, shrunk: bool = False) -> list[str]:
 def _optical(bands: Sequence[str]) -> str:
     """Say what colours optical images have."""
     low, high = PERCENTILES
-    stretch = f"the {low:g}nd percentile of {{}} is black, the {high:g}th white."
+    stretch = (
+        f"the {low:g}nd percentile of {{}} is black, the {high:g}th has {100 * WHITE:g} % "
+        "of white, and the shades above it are for what is brighter, such as clouds, compressed."
+    )
     one = "all of a scene with one stretch, taken from its clear image"
     if is_true_colour(bands):
         values = stretch.format("its red, green and blue values")
@@ -158,6 +171,13 @@ def _optical(bands: Sequence[str]) -> str:
 def _shrinking(*, shrunk: bool) -> list[str]:
     smaller = "drawn smaller, each pixel the mean of a square"
     return [f"Images of more than {LONGEST_SIDE} pixels a side are {smaller}."] if shrunk else []
+
+
+def _zoom(zoom: Zoom | None) -> list[str]:
+    if zoom is None:
+        return []
+    where = f"{zoom.x} pixels from the left and {zoom.y} from the top"
+    return [f"The framed square of {zoom.size} pixels, {where}, is shown larger in a corner."]
 
 
 def _radar(described: Description) -> list[str]:

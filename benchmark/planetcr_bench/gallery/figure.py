@@ -1,4 +1,4 @@
-"""Lay out the panels of scenes on a page, with colour bars, a legend and a caption.
+"""Lay out the panels of scenes on a page, with a legend and, for maps, a colour bar each.
 
 The page is one grid whose rows and columns are whole pixels, so that every pixel of an image is a
 pixel of the page. It is at most as large as the text of a paper's page, and no text is smaller than
@@ -17,11 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.image import AxesImage
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from planetcr_bench.constants import LAND_COVER_NAMES, UNKNOWN
 from planetcr_bench.errors import UsageError
-from planetcr_bench.figures.fonts import wrap_words, write_all_letters
+from planetcr_bench.figures.fonts import text_width, wrap_words, write_all_letters
 from planetcr_bench.figures.style import new_figure
 from planetcr_bench.gallery.panels import LAND_COVER_COLOURS, STRIPES, Panel
 
@@ -45,6 +45,8 @@ _LARGE_TEXT, _SMALL_TEXT = 6.0, 5.0  # on pages with comfortable panels, and on 
 _LEADING: Final = 1.15  # height of a line of text, in sizes of the font
 _BAR: Final = (110.0, 4.5)  # width and height of a colour bar
 _LEGEND_ENTRY: Final = 10.0  # width of the widest, in sizes of the font
+
+_WIDEST_BELOW: Final = "MAE 0.0000 | 00.00 dB"
 
 _EPSILON: Final = 1e-6  # of a pixel: matplotlib rounds a page down to whole pixels
 
@@ -85,7 +87,7 @@ class PageContent:
         columns: Titles, one per panel of a row.
         rows: One per row of a scene; only the first has texts below its panels.
         scenes: At least one; all panels of a scene have the same size.
-        caption: Whole sentences.
+        caption: Whole sentences; the label of the figure, which is not drawn.
     """
 
     columns: Sequence[str]
@@ -174,13 +176,12 @@ class PageLayout:
         for scene in range(len(content.scenes)):
             self._add_scene(scene, content)
         page = self.ems(sum(self.widths[1:-1]))
-        self.caption = wrap_words(re.findall(r"\S+\s?", content.caption), page)
         self.legend_columns = max(int(page / _LEGEND_ENTRY), 1)
         legend_rows = math.ceil(len(content.classes) / self.legend_columns)
         has_bars = self.in_line and any(row.bar_label for row in content.rows)
         bars = 2 * self.text_height(1) + _BAR[1] if has_bars else 0
         legend = legend_rows * 1.6 * self.font_size + 2 * (legend_rows > 0)
-        foot = (bars, legend, self.text_height(len(self.caption)), _MARGIN)
+        foot = (bars, legend, _MARGIN)
         self.heights += [self.pixels(height) for height in foot]
 
     @property
@@ -192,7 +193,7 @@ class PageLayout:
     @property
     def separator(self) -> str:
         """Separator of texts below a panel: a line break where panels are narrow."""
-        return " | " if self.is_comfortable else "\n"
+        return " | " if text_width(_WIDEST_BELOW) <= self.ems(self.side) else "\n"
 
     def pixels(self, points: float) -> int:
         """Whole pixels of a length in points."""
@@ -276,7 +277,7 @@ def draw_page(content: PageContent) -> Figure:
         for number in range(len(content.scenes)):
             page.draw_scene(number)
         page.draw_legend()
-        page.write(-2, 0, "\n".join(layout.caption), va="top", linespacing=1.1, color="#303030")
+        figure.set_label(content.caption)
         write_all_letters(figure)
     return figure
 
@@ -320,7 +321,7 @@ class _Page:
         )
 
     def draw_scene(self, number: int) -> None:
-        """Draw the title, the panels and the colour bars of a scene."""
+        """Draw the title and the panels of a scene; with the first, the colour bars of all."""
         layout, scene = self.layout, self.content.scenes[number]
         self.write(layout.title_rows[number], _SCENE_TITLE - 3, scene.title, weight="bold")
         for (row, column), (line, position) in layout.form.items():
@@ -336,7 +337,7 @@ class _Page:
                 axes.set_title(title, pad=2.5, linespacing=1.1, parse_math=False)
             if position == 0 and not layout.in_line:
                 axes.set_ylabel(panel_row.name, labelpad=1.5)
-            if column == 0 and panel_row.bar_label and (number == 0 or not layout.in_line):
+            if column == 0 and panel_row.bar_label and number == 0:  # one scale in all scenes
                 self._draw_bar(number, row, image)
 
     def _narrow(self, axes: Axes, spare: int) -> None:
@@ -350,7 +351,7 @@ class _Page:
         """Explain the classes of land cover, if there are any."""
         if not self.content.classes:
             return
-        box = self.grid[-3, 1].get_position(self.figure)
+        box = self.grid[-2, 1].get_position(self.figure)
         self.figure.legend(
             handles=[_legend_patch(number) for number in self.content.classes],
             loc="upper left",
@@ -372,7 +373,7 @@ class _Page:
     def _draw_bar(self, scene: int, row: int, image: AxesImage) -> None:
         """Draw the colour bar of a row in the middle of the room for it."""
         line, columns = self.layout.room_for_bar(row)
-        grid_row = -4 if self.layout.in_line else self.layout.panel_rows[scene, line]
+        grid_row = -3 if self.layout.in_line else self.layout.panel_rows[scene, line]
         room = self.grid[grid_row, columns].get_position(self.figure)
         width = min(self.layout.pixels(_BAR[0]) / self.width, 0.8 * room.width)
         height = self.layout.pixels(_BAR[1]) / self.height
@@ -393,6 +394,11 @@ def _draw_panel(axes: Axes, panel: Panel) -> AxesImage:
     image = axes.imshow(panel.pixels, panel.colours, aspect="auto", interpolation="none", zorder=3)
     if panel.limits:
         image.set_clim(*panel.limits)
+    for x, y, size in panel.frames:
+        for colour, width in (("black", 1.2), ("white", 0.6)):
+            square = Rectangle((x - 0.5, y - 0.5), size, size, fill=False, zorder=4)
+            square.set(edgecolor=colour, linewidth=width)
+            axes.add_patch(square)
     return image
 
 

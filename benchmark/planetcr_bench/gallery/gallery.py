@@ -43,6 +43,7 @@ from planetcr_bench.gallery.panels import (
     INFRARED,
     LONGEST_SIDE,
     Panel,
+    Zoom,
     angle_map,
     error_map,
     land_cover_panel,
@@ -52,6 +53,7 @@ from planetcr_bench.gallery.panels import (
     sar_panels,
     small_enough,
     upper_end,
+    zoomed,
 )
 from planetcr_bench.gallery.scenes import (
     DrawnScene,
@@ -72,7 +74,8 @@ from planetcr_bench.gallery.selection import (
     scenes_of_classes,
     spread_scenes,
 )
-from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
+from planetcr_bench.metrics.protocols import Protocol
+from planetcr_bench.utils.files import atomic_write
 
 FORMATS: Final = (".png", ".pdf", ".svg")
 
@@ -109,7 +112,8 @@ def gallery(
     count: int | None = None,
     select: Select | None = None,
     rank_by: By | None = None,
-    panels: Sequence[str] = ("error",),
+    panels: Sequence[str] = (),
+    zoom: Zoom | None = None,
     segmenter: Segmenter | None = None,
     described: str | Path | None = None,
     masks: OtherMasks | None = None,
@@ -120,7 +124,8 @@ def gallery(
     Args:
         data: Folder of the dataset.
         folders: One to eight folders of predictions, one column each; see :func:`method_titles`.
-        out: File to write; its suffix (.png, .pdf or .svg) is the format.
+        out: File to write; its suffix (.png, .pdf or .svg) is the format. The caption is written
+            beside it, with the suffix .txt.
         split: See ``find_dataset``, like ``scene_list``.
         scene_list: Authors' CSV list to take the scenes from.
         names: Scenes to draw, in this order; without any, ``select`` chooses.
@@ -129,6 +134,7 @@ def gallery(
             ``best``, ``median`` or ``worst``: ``ranked_scenes``, by the first folder.
         rank_by: Score that ranks, by default ``psnr``.
         panels: Panels to draw under each scene, of :data:`PANELS`.
+        zoom: Square of all panels that is also shown larger.
         segmenter: Predicts land cover from images; adds the panels ``segmenter``.
         described: Name or file of the dataset's description; see ``find_dataset``.
         masks: From elsewhere, in place of the dataset's own.
@@ -177,8 +183,11 @@ def gallery(
         note += f" Cloud masks: {masks.source}."
     if protocol.name == "official":  # what a network saw is part of an official score
         note += f" {input_windows(titles, predictions)}"
-    figure = gallery_figure(drawn, titles, protocol, panels=panels, segmenter=segmenter, note=note)
+    figure = gallery_figure(
+        drawn, titles, protocol, panels=panels, zoom=zoom, segmenter=segmenter, note=note
+    )
     save_figure(figure, out.with_suffix(""), [out.suffix.removeprefix(".")])
+    atomic_write(out.with_suffix(".txt"), f"{figure.get_label()}\n".encode())
     return [files.name for files in scenes]
 
 
@@ -280,7 +289,8 @@ def gallery_figure(
     names: Sequence[str],
     protocol: Protocol,
     *,
-    panels: Sequence[str] = ("error",),
+    panels: Sequence[str] = (),
+    zoom: Zoom | None = None,
     segmenter: Segmenter | None = None,
     note: str = "",
 ) -> Figure:
@@ -293,11 +303,15 @@ def gallery_figure(
         names: Titles of the predictions.
         protocol: The one that the scenes were scored with.
         panels: Panels to draw under each scene, of :data:`PANELS`.
+        zoom: Square of all panels that is also shown larger.
         segmenter: Adds the panels ``segmenter``.
         note: First sentence of the caption, such as which scenes these are.
 
     Returns:
-        See ``draw_page``.
+        See ``draw_page``; its label is the caption.
+
+    Raises:
+        UsageError: It does not fit a page, or an image does not hold the square.
     """
     panels = _ordered(panels, segmenter)
     maps = {
@@ -309,6 +323,8 @@ def gallery_figure(
     inputs = input_columns(described, dates)
     content = []
     for number, scene in enumerate(scenes):
+        if zoom:
+            zoom.check(scene.clear.shape[1:])
         row = {name: [map_panel(m, name, ends[name]) for m in maps[name][number]] for name in maps}
         if "infrared" in panels:
             row["infrared"] = optical_panels(
@@ -322,7 +338,7 @@ def gallery_figure(
             row["segmenter"] = [land_cover_panel(each) for each in classes]
         further = [_in_columns(row[name], len(names), len(inputs)) for name in panels]
         rows = [_first_row(scene, dates), *further]
-        small = [[panel and small_enough(panel) for panel in panels] for panels in rows]
+        small = [[panel and _drawn(panel, zoom) for panel in panels] for panels in rows]
         content.append(ScenePanels(_title(scene), small))
     undefined = any(np.isnan(m).any() for of_scene in maps.get("angle", ()) for m in of_scene)
     shrunk = any(max(scene.clear.shape) > LONGEST_SIDE for scene in scenes)
@@ -335,8 +351,13 @@ def gallery_figure(
         dates=dates,
         undefined_angles=undefined,
         shrunk=shrunk,
+        zoom=zoom,
     )
     return draw_page(_content(inputs, names, panels, content, f"{note} {sentences}".strip()))
+
+
+def _drawn(panel: Panel, zoom: Zoom | None) -> Panel:
+    return small_enough(zoomed(panel, zoom) if zoom else panel)
 
 
 def input_columns(described: Description, dates: int) -> list[str]:
@@ -383,8 +404,7 @@ def _blank_content(
     ]
     first = [panel] * (len(inputs) + len(names) + 1)
     blank = ScenePanels("", [first, *(_in_columns(row, len(names), len(inputs)) for row in rows)])
-    text = caption(described, PROTOCOLS["full"], panels, "", dates=dates, undefined_angles=False)
-    return _content(inputs, names, panels, [blank] * min(count, len(scenes)), text + " Note." * 20)
+    return _content(inputs, names, panels, [blank] * min(count, len(scenes)), "")
 
 
 def _ordered(panels: Sequence[str], segmenter: Segmenter | None) -> list[str]:
@@ -423,7 +443,7 @@ def _maps(scene: DrawnScene, name: str, protocol: Protocol) -> list[NDArray[np.f
 def _first_row(scene: DrawnScene, dates: int) -> list[Panel | None]:
     described = scene.description
     scores = [
-        (f"{error:.4f}", f"{decibels:.2f}".replace("inf", "∞").replace("-", "−"))
+        (f"MAE {error:.4f}", f"{decibels:.2f} dB".replace("inf", "∞").replace("-", "−"))
         for error, decibels in scene.scores
     ]
     images = [*scene.images, *scene.other_dates]

@@ -7,6 +7,7 @@ errors, angles and SAR panels of a figure share one scale each.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -20,6 +21,7 @@ from planetcr_bench.constants import OPTICAL_BANDS, UNKNOWN
 from planetcr_bench.data.encodings import Radar
 from planetcr_bench.data.resizing import shrink
 from planetcr_bench.data.scene import Image
+from planetcr_bench.errors import UsageError
 
 TRUE_COLOUR: Final = ("red", "green", "blue")
 INFRARED: Final = ("nir", "red", "green")
@@ -27,6 +29,13 @@ INFRARED: Final = ("nir", "red", "green")
 
 PERCENTILES: Final = (2.0, 98.0)
 """Of the clear image's drawn bands: black and white."""
+
+WHITE: Final = 0.85
+"""Shade of the clear image's white. The rest of the range is left for what is brighter, so that
+clouds keep their structure and stand out from a white page."""
+
+BRIGHTEST: Final = 0.98
+"""Shade that ever brighter pixels approach."""
 
 SAR_DB: Final = {"vv": (-22.0, -2.0), "vh": (-29.0, -9.0)}
 """Backscatter of the blackest and the whitest shade of every SAR panel of a band; others have the
@@ -61,6 +70,10 @@ COLOUR_MAPS: Final = {"error": "magma", "angle": "viridis"}
 UNDEFINED: Final = "#c8c8c8"
 """Colour of pixels that have no angle."""
 
+_SOFTNESS: Final = 1.5  # widths of the clear image's range by which brightness is compressed
+
+_INSET: Final = 0.45  # side of an enlarged square at most, in sides of the panel
+
 _RGB: Final = np.array([to_rgb(colour) for colour in LAND_COVER_COLOURS])
 
 
@@ -74,6 +87,7 @@ class Panel:
         colours: Colour map of numbers.
         limits: Numbers at its two ends.
         classes: Of land cover, that the legend must explain.
+        frames: Squares to be framed: left, top and side in pixels.
     """
 
     pixels: NDArray[np.floating[Any]]
@@ -81,6 +95,69 @@ class Panel:
     colours: Colormap | None = None
     limits: tuple[float, float] | None = None
     classes: Sequence[int] = ()
+    frames: Sequence[tuple[float, float, float]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Zoom:
+    """A square of all panels that is shown larger in one of their corners.
+
+    Attributes:
+        x: Its left edge in pixels of the image.
+        y: Its upper edge.
+        size: Its side.
+    """
+
+    x: int
+    y: int
+    size: int
+
+    @classmethod
+    def parse(cls, text: str) -> Zoom:
+        """Read ``X,Y,SIZE``.
+
+        Raises:
+            UsageError: It is something else.
+        """
+        if not re.fullmatch(r"\d{1,5},\d{1,5},\d{1,5}", text) or text.endswith(",0"):
+            raise UsageError(
+                f"--zoom: expected X,Y,SIZE in whole pixels, such as 120,80,40, got {text}"
+            )
+        return cls(*map(int, text.split(",")))
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Refuse a square that is not in an image of this height and width, or hardly smaller.
+
+        Raises:
+            UsageError: It does not fit.
+        """
+        height, width = size
+        most = int(_INSET * min(size)) // 2
+        if self.x + self.size > width or self.y + self.size > height or self.size > most:
+            raise UsageError(
+                f"--zoom: expected a square of at most {most} pixels within {width} × {height} "
+                f"pixels, got {self.x},{self.y},{self.size}"
+            )
+
+
+def zoomed(panel: Panel, zoom: Zoom) -> Panel:
+    """A panel with a square shown larger in the corner that hides least of it, and both framed."""
+    height, width = panel.pixels.shape[:2]
+    times = int(_INSET * min(height, width)) // zoom.size
+    side = times * zoom.size
+    corners = [(x, y) for y in (height - side, 0) for x in (width - side, 0)]
+    left, top = min(corners, key=lambda corner: _overlap(zoom, *corner, side))
+    part = panel.pixels[zoom.y : zoom.y + zoom.size, zoom.x : zoom.x + zoom.size]
+    pixels = panel.pixels.copy()
+    pixels[top : top + side, left : left + side] = part.repeat(times, axis=0).repeat(times, axis=1)
+    return replace(panel, pixels=pixels, frames=[(zoom.x, zoom.y, zoom.size), (left, top, side)])
+
+
+def _overlap(zoom: Zoom, left: int, top: int, side: int) -> int:
+    """Pixels that a square and an enlarged one share."""
+    across = min(zoom.x + zoom.size, left + side) - max(zoom.x, left)
+    down = min(zoom.y + zoom.size, top + side) - max(zoom.y, top)
+    return max(across, 0) * max(down, 0)
 
 
 def small_enough(panel: Panel) -> Panel:
@@ -88,6 +165,8 @@ def small_enough(panel: Panel) -> Panel:
     factor = math.ceil(max(panel.pixels.shape[:2]) / LONGEST_SIDE)
     if factor == 1:
         return panel
+    frames = [(x / factor, y / factor, side / factor) for x, y, side in panel.frames]
+    panel = replace(panel, frames=frames)
     if panel.pixels.ndim == 2:
         return replace(panel, pixels=shrink(panel.pixels, factor, ""))
     return replace(
@@ -154,10 +233,17 @@ def stretched(
     *,
     order: Sequence[str] = OPTICAL_BANDS,
 ) -> NDArray[np.float64]:
-    """Colours of an image, in [0, 1], shape (H, W, 3); what lies beyond the limits is clipped."""
+    """Colours of an image, shape (H, W, 3), in [0, :data:`BRIGHTEST`].
+
+    Between black and white they grow evenly, up to :data:`WHITE`; what is darker is black, and what
+    is brighter is compressed: a cloud ten times as bright as the ground is not a white patch.
+    """
     black, white = limits
     shades = (_drawn(image, bands, order).transpose(1, 2, 0) - black) / (white - black)
-    colours: NDArray[np.float64] = np.clip(shades, 0, 1)
+    beyond = np.maximum(shades - 1, 0)
+    colours: NDArray[np.float64] = WHITE * np.clip(shades, 0, 1) + (BRIGHTEST - WHITE) * (
+        1 - np.exp(-beyond / _SOFTNESS)
+    )
     return colours
 
 

@@ -1,4 +1,4 @@
-"""Draw a strip of small pictures of simulated scenes for the leaderboard.
+"""Draw a sample of a run for the leaderboard: a simulated scene, cloudy, predicted and clear.
 
 Only simulated images are drawn: those of Planet may not be passed on.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,36 +21,37 @@ from planetcr_bench.metrics.kernels import centre_crop
 from planetcr_bench.predictions.folder import Predictions
 from planetcr_bench.predictions.format import read_prediction
 
-ROWS: Final = ("cloudy", "prediction", "cloud-free")
-SCENES: Final = 4
-SIDE: Final = 100
-"""Pixels of a picture; whole numbers of the image's pixels are averaged into one."""
+COLUMNS: Final = ("cloudy", "prediction", "cloud-free")
+SIDE: Final = 300
+"""Pixels of a picture, if the image has as many; whole numbers of them are averaged into one."""
 
-GAP: Final = 4
-QUALITY: Final = 85
+QUALITY: Final = 80
 
 
 def sample_strip(predictions: Predictions, covers: Mapping[SceneFiles, float]) -> bytes:
-    """Draw a few scenes spread over cloud cover: a column each, rows as :data:`ROWS`.
+    """Draw the scene whose cloud cover is nearest to one half: a picture each of :data:`COLUMNS`.
+
+    The same scene is drawn for all complete runs on a dataset, so that methods can be compared.
 
     Args:
         predictions: Of which these scenes have one that can be read.
         covers: Cloud cover of the scenes to choose from, in [0, 1].
 
     Returns:
-        A JPEG, all pictures of a scene in the stretch of its clear image.
+        A JPEG of squares side by side, all in the stretch of the clear image.
 
     Raises:
         BenchError: A file cannot be read.
     """
-    columns = [_column(predictions, files) for files in spread_scenes(covers, SCENES)]
-    strip = _spaced([_spaced(column, axis=0) for column in columns], axis=1)
+    (files,) = spread_scenes(covers, 1)
+    strip = np.concatenate(_pictures(predictions, files), axis=1)
     stream = io.BytesIO()
-    Picture.fromarray(np.rint(255 * strip).astype(np.uint8)).save(stream, "JPEG", quality=QUALITY)
+    picture = Picture.fromarray(np.rint(255 * strip).astype(np.uint8))
+    picture.save(stream, "JPEG", quality=QUALITY, optimize=True)
     return stream.getvalue()
 
 
-def _column(predictions: Predictions, files: SceneFiles) -> list[NDArray[np.float64]]:
+def _pictures(predictions: Predictions, files: SceneFiles) -> list[NDArray[np.float64]]:
     scene = read_scene(files)
     clear_file = read_product(files, "clear")
     path, bands = predictions.files[files], files.description.bands
@@ -68,14 +69,3 @@ def _small(picture: NDArray[np.float64]) -> NDArray[np.float64]:
     cut = picture[: side * factor, : side * factor]
     squares: NDArray[np.float64] = cut.reshape(side, factor, side, factor, 3).mean((1, 3))
     return squares
-
-
-def _spaced(pictures: list[Any], axis: int) -> NDArray[np.float64]:
-    """Pictures one after the other with white between them."""
-    parts = []
-    for picture in pictures:
-        shape = list(picture.shape)
-        shape[axis] = GAP
-        parts += [picture, np.ones(shape)]
-    joined: NDArray[np.float64] = np.concatenate(parts[:-1], axis)
-    return joined

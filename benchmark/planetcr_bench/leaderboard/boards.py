@@ -5,9 +5,7 @@ A board is one track, one dataset and one protocol. Boards are never mixed.
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +23,7 @@ from planetcr_bench.constants import (
     REGIONS,
 )
 from planetcr_bench.errors import LedgerError
+from planetcr_bench.leaderboard.arrays import ArrayStore
 from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of
@@ -160,33 +159,15 @@ def _alike(first: Entry, other: Entry) -> bool:
     return True
 
 
-@dataclass(slots=True)
-class ArrayStore:
-    """Arrays of the page, each kept once however many entries share it."""
-
-    texts: dict[str, str]
-
-    def add(self, values: NDArray[Any]) -> str:
-        """Keep numbers as little-endian float32 in base64.
-
-        Returns:
-            The key under which the page finds them.
-        """
-        data = np.ascontiguousarray(values, "<f4").tobytes()
-        key = hashlib.sha256(data).hexdigest()[:12]
-        self.texts.setdefault(key, base64.b64encode(data).decode())
-        return key
-
-
 def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     """Sums of every entry of a board by AOI and by what the page filters.
 
     Pooled over pixels, a cell is AOI × class × bin × region, and any selection adds its cells. As a
-    mean over scenes, selections do not add: every class × bin and every bin × region has a cell,
-    with ``all`` for what is not split, and a selection is one cell per AOI.
+    mean over scenes, selections do not add: there is one cell per AOI without a filter and with
+    each single one, with ``all`` for what is not split.
 
     Returns:
-        ``aois`` (names), ``additive``, ``index`` (key of an array: cells × 4, positions of AOI,
+        ``aois`` (names), ``additive``, ``index`` (key of an array: 4 × cells, positions of AOI,
         class, bin and region; the number of values stands for all), and per entry, and for
         ``input`` if a run has it, keys of arrays under ``top_<metric>`` and ``bottom_<metric>``,
         one number per cell: what a metric of ``HEADLINE`` divides, and by what.
@@ -200,19 +181,41 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     cut = _added if additive else _averaged
     tables = {name: cut(ledger, board.protocol, of) for name, ledger, of in runs}
     index = _all_cells(tables)
-    aois = sorted(set(index.get_level_values("aoi")))
+    positions = _positions(index)
+    groups = _selections(positions)
     return {
-        "aois": aois,
+        "aois": sorted(set(index.get_level_values("aoi"))),
         "additive": additive,
-        "index": arrays.add(_positions(index)),
+        "index": arrays.whole(positions.T),
         "sums": {
-            name: {
-                str(column): arrays.add(values.to_numpy())
-                for column, values in table.reindex(index, fill_value=0.0).items()
-            }
+            name: _kept_sums(table.reindex(index, fill_value=0.0), arrays, groups, additive)
             for name, table in tables.items()
         },
     }
+
+
+def _selections(positions: NDArray[Any]) -> NDArray[Any]:
+    """A number for all cells that differ in the AOI alone."""
+    return np.unique(positions[:, 1:], axis=0, return_inverse=True)[1].ravel()
+
+
+def _kept_sums(
+    table: pd.DataFrame, arrays: ArrayStore, groups: NDArray[Any], additive: bool
+) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for name in HEADLINE:
+        metric = METRICS[name]
+        like = keys.get(f"bottom_{HEADLINE[0]}")
+        sizes = arrays.whole(table[f"bottom_{name}"].to_numpy(), like)
+        keys[f"bottom_{name}"] = sizes
+        keys[f"top_{name}"] = arrays.ratios(
+            table[f"top_{name}"].to_numpy(),
+            sizes,
+            groups=groups,
+            rest=metric.better == "higher" and metric.scale == "linear",
+            linear=metric.scale == "log" and not additive,
+        )
+    return keys
 
 
 def _with_input(ledgers: Sequence[Ledger]) -> tuple[Ledger, Of] | None:
@@ -255,13 +258,13 @@ def _added(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
 
 
 def _averaged(ledger: Ledger, protocol: Protocol, of: Of) -> pd.DataFrame:
-    """Sums of scenes' scores per AOI, and how many scenes have one, for every selection."""
+    """Sums of scenes' scores per AOI, and how many scenes have one, for every single filter."""
     tables = []
-    for by in ((), ("land_cover",), ("region",)):
-        totals, counts = scene_scores(ledger, protocol, ["aoi", "cover_bin", *by], of=of)
-        table = _cells(totals.add_prefix("top_").join(counts.add_prefix("bottom_")))
-        any_bin = table.droplevel("cover_bin").groupby(level=["aoi", "land_cover", "region"]).sum()
-        tables += [table, _cells(any_bin)]
+    for axis in ((), ("land_cover",), ("region",)):
+        totals, counts = scene_scores(ledger, protocol, ["aoi", "cover_bin", *axis], of=of)
+        by_bin = _cells(totals.add_prefix("top_").join(counts.add_prefix("bottom_")))
+        any_bin = by_bin.droplevel("cover_bin").groupby(level=["aoi", "land_cover", "region"]).sum()
+        tables += [_cells(any_bin), *([] if axis else [by_bin])]
     return pd.concat(tables).astype(float).sort_index()
 
 
@@ -269,16 +272,16 @@ def counts_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     """How many scenes of every AOI any selection of the page covers.
 
     Returns:
-        ``index`` (key of an array: cells × 4, positions of AOI, class, bin and region; of class and
+        ``index`` (key of an array: 4 × cells, positions of AOI, class, bin and region; of class and
         region the number of values stands for all), and under ``scenes`` per entry the key of an
         array, scenes per cell. Bins add up, for a scene is in one.
     """
     tables = {entry.name: _counted(entry.ledger, board.protocol) for entry in board.entries}
     index = _all_cells(tables)
     return {
-        "index": arrays.add(_positions(index)),
+        "index": arrays.whole(_positions(index).T),
         "scenes": {
-            name: arrays.add(table.reindex(index, fill_value=0).to_numpy())
+            name: arrays.whole(table.reindex(index, fill_value=0).to_numpy())
             for name, table in tables.items()
         },
     }
@@ -310,13 +313,13 @@ def _positions(index: pd.Index[Any]) -> NDArray[Any]:
 
 
 def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
-    """Classes that each segmenter predicts, by AOI × class × bin.
+    """Of the classes that each segmenter predicts, what mIoU and PA need, by AOI × class × bin.
 
     Returns:
-        Per segmenter of an entry: ``name``, ``index`` (key of an array: cells × 3), and
-        ``predicted``: for ``clear``, ``cloudy`` if a run has it, and each of its entries, the key
-        of an array (cells × 6), pixels by predicted class; the cell's class is the true one. Empty
-        without land cover.
+        Per segmenter of an entry: ``name``, ``index`` (key of an array: 3 × cells), and
+        ``predicted``: for ``clear``, ``cloudy`` if a run has it, and each of its entries, the keys
+        of ``truth`` (pixels of the class), ``hits`` (those that are predicted as it) and ``seen``
+        (all of the AOI and the bin that are). Empty without land cover.
     """
     result: dict[str, Any] = {}
     if not board.known.land_cover:
@@ -331,22 +334,26 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
             runs.append(("cloudy", known[0], "cloudy" if known[1] == "input" else "prediction"))
         runs += [(entry.name, entry.ledger, "prediction") for entry in segmented]
         tables = {
-            name: _seen_classes(ledger, board.protocol, segmenter, image)
+            name: _segmented_counts(ledger, board.protocol, segmenter, image)
             for name, ledger, image in runs
         }
         index = _all_cells(tables)
-        positions = [
-            axis.get_indexer(pd.Index(index.get_level_values(level)))
-            for level, axis in enumerate(axes)
-        ]
-        result[segmenter] = {
-            "name": name,
-            "index": arrays.add(np.stack(positions, 1)),
-            "predicted": {
-                key: arrays.add(table.reindex(index, fill_value=0).to_numpy())
-                for key, table in tables.items()
-            },
-        }
+        positions = np.stack(
+            [
+                axis.get_indexer(pd.Index(index.get_level_values(level)))
+                for level, axis in enumerate(axes)
+            ],
+            1,
+        )
+        groups = _selections(positions)
+        result[segmenter] = {"name": name, "index": arrays.whole(positions.T), "predicted": {}}
+        ones = arrays.whole(np.ones(len(index)))
+        for key, table in tables.items():
+            counts = table.reindex(index, fill_value=0)
+            truth = arrays.whole(counts["truth"].to_numpy())
+            hits = arrays.ratios(counts["hits"].to_numpy(), truth, groups=groups, rest=True)
+            seen = arrays.ratios(counts["seen"].to_numpy(), ones, groups=groups)
+            result[segmenter]["predicted"][key] = {"truth": truth, "hits": hits, "seen": seen}
     return result
 
 
@@ -358,7 +365,17 @@ def _segmenters(board: Board) -> dict[str, str]:
     return {key: str(facts[key]["name"]) for key in sorted(facts)}
 
 
-def _seen_classes(ledger: Ledger, protocol: Protocol, segmenter: str, image: str) -> pd.DataFrame:
+def _segmented_counts(
+    ledger: Ledger, protocol: Protocol, segmenter: str, image: str
+) -> pd.DataFrame:
+    """``truth``, ``hits`` and ``seen`` of AOI × class × bin."""
     keys = ["aoi", "land_cover", "cover_bin"]
-    seen = seen_classes(ledger, protocol, segmenter, image).reset_index()
-    return seen.astype(dict.fromkeys(keys, object)).set_index(keys).sort_index()
+    rows = seen_classes(ledger, protocol, segmenter, image).reset_index()
+    rows = rows.astype(dict.fromkeys(keys, object))
+    predicted = rows[list(LAND_COVER)].to_numpy()
+    classes = pd.Index(LAND_COVER).get_indexer(pd.Index(rows["land_cover"]))
+    hits = predicted[np.arange(len(rows)), classes]
+    of_class = rows[keys].assign(truth=predicted.sum(1), hits=hits).set_index(keys)
+    totals = rows.groupby(["aoi", "cover_bin"])[list(LAND_COVER)].sum().reset_index()
+    seen = totals.melt(["aoi", "cover_bin"], list(LAND_COVER), "land_cover", "seen")
+    return of_class.join(seen.set_index(keys), how="outer").fillna(0).sort_index()

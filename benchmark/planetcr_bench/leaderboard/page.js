@@ -1,477 +1,17 @@
 "use strict";
-// Everything on the page is computed here from sums per area of interest; text is only ever text.
+// Shows the boards. Everything is computed here from sums per area of interest; text is only ever text.
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const SCALES = { linear: (ratio) => ratio, sqrt: Math.sqrt, log: (ratio) => -10 * Math.log10(ratio) };
-const METRICS = Object.fromEntries(DATA.metrics.map(({ name, possible: [low, high], ...metric }) =>
-  [name, { ...metric, up: metric.better === "higher", possible: [low ?? -Infinity, high ?? Infinity] }]));
-const HEADLINE = Object.keys(METRICS).filter((metric) => !METRICS[metric].segmented);
-const LEVEL = 0.05;
-const COLOURS = 8;
 const INPUT = "Cloudy (input)";
-const AXES = ["land_cover", "cover_bin", "region"];
-const START = { board: "0", land_cover: "all", cover_bin: "all", region: "all", inputs: "all", verified: "", segmenter: "",
-  sort: "psnr", down: "1", a: "", b: "", entry: "" };
+const SAMPLE = ["cloudy", "prediction", "cloud-free"]; // from left to right in a method's picture
+const FAR = 4; // median deviations, beyond which a score is off the axis of its column
+const MOST_GROUPS = 8; // of tied methods whose bars are drawn
+const START = { track: "", protocol: "", land_cover: "all", cover_bin: "all", region: "all", inputs: "all", verified: "",
+  segmenter: "", sort: "psnr", down: "1", a: "", b: "", entry: "" };
 const state = { ...START };
 const at = (id) => document.getElementById(id);
 
-// ---------------------------------------------------------------- arrays and sums
-
-const decoded = new Map();
-
-function numbers(key) {
-  if (!decoded.has(key)) {
-    const letters = atob(DATA.arrays[key]);
-    const bytes = new Uint8Array(letters.length);
-    for (let i = 0; i < letters.length; i += 1) bytes[i] = letters.charCodeAt(i);
-    decoded.set(key, new Float32Array(bytes.buffer)); // little-endian, as every browser's machine is
-  }
-  return decoded.get(key);
-}
-
-/** What a function returned for the same words before. */
-function cached(cache, words, work) {
-  const key = JSON.stringify(words);
-  if (!cache.has(key)) cache.set(key, work());
-  return cache.get(key);
-}
-
-const cellsChosen = new Map();
-
-/** Cells of a board that a selection adds, each with the position of its AOI. */
-function chosenCells(board, selection) {
-  return cached(cellsChosen, [board.id, selection], () => findCells(board, selection));
-}
-
-function findCells(board, selection) {
-  const index = numbers(board.cells.index);
-  const wanted = AXES.map((axis) => {
-    const position = DATA.axes[axis].indexOf(selection[axis]);
-    return position < 0 ? (board.cells.additive ? -1 : DATA.axes[axis].length) : position;
-  });
-  const cells = [];
-  for (let i = 0; i < index.length / 4; i += 1) {
-    if (wanted.every((position, axis) => position < 0 || index[4 * i + axis + 1] === position)) {
-      cells.push([i, index[4 * i]]);
-    }
-  }
-  return cells;
-}
-
-/** Sums per AOI of one metric of one entry: what a ratio is made of, above and below. Null if there are none. */
-function ratioSums(board, name, metric, selection) {
-  if (!board.cells.sums[name]) return null;
-  const cells = chosenCells(board, selection);
-  const tops = numbers(board.cells.sums[name][`top_${metric}`]);
-  const bottoms = numbers(board.cells.sums[name][`bottom_${metric}`]);
-  const parts = board.cells.aois.map(() => [0, 0]);
-  for (const [cell, aoi] of cells) {
-    parts[aoi][0] += tops[cell];
-    parts[aoi][1] += bottoms[cell];
-  }
-  return ratios(parts, metric, board.cells.additive);
-}
-
-/** A ratio of sums: what it is of any, what each AOI's size is and what it counts as error there. */
-function ratios(parts, metric, additive) {
-  const { up, scale, possible } = METRICS[metric];
-  const scaled = additive ? SCALES[scale] : SCALES.linear;
-  const errors = ([top, bottom]) => {
-    if (scale === "log" && !additive) return bottom; // decibels of scenes: no sum of errors
-    return up && scale === "linear" ? Math.max(possible[1] * bottom - top, 0) : top;
-  };
-  return { parts, score: ([top, bottom]) => (bottom > 0 ? scaled(top / bottom) : NaN), size: (part) => part[1], errors, metric };
-}
-
-const countsSeen = new Map();
-
-/** How many scenes and AOIs of an entry a selection has. */
-function behind(name, chosen = selection()) {
-  return cached(countsSeen, [board().id, name, chosen], () => countBehind(board(), name, chosen));
-}
-
-function countBehind({ counts }, name, chosen) {
-  const index = numbers(counts.index);
-  const scenes = numbers(counts.scenes[name]);
-  const wanted = AXES.map((axis) => {
-    const position = DATA.axes[axis].indexOf(chosen[axis]);
-    return position >= 0 ? position : axis === "cover_bin" ? -1 : DATA.axes[axis].length;
-  });
-  const perAoi = new Map();
-  for (let i = 0; i < scenes.length; i += 1) {
-    if (scenes[i] > 0 && wanted.every((position, axis) => position < 0 || index[4 * i + axis + 1] === position)) {
-      perAoi.set(index[4 * i], (perAoi.get(index[4 * i]) || 0) + scenes[i]);
-    }
-  }
-  return { scenes: [...perAoi.values()].reduce((sum, count) => sum + count, 0), aois: perAoi.size };
-}
-
-/** The most scenes that any entry of the board has of a selection, as far as we know all there are. */
-function behindBoard(chosen = selection()) {
-  return board().entries.map((entry) => behind(entry.name, chosen))
-    .reduce((most, counts) => (counts.scenes > most.scenes ? counts : most), { scenes: 0, aois: 0 });
-}
-
-/** Confusion matrices per AOI, flat 6 × 6: true class × predicted class. */
-function segmenterSums(board, name, metric, selection) {
-  const segmenter = board.segmenters[state.segmenter];
-  const classes = DATA.axes.land_cover.length - 1;
-  const key = segmenter && segmenter.predicted[name];
-  if (!key || selection.region !== "all") return null;
-  const index = numbers(segmenter.index);
-  const pixels = numbers(key);
-  const bin = DATA.axes.cover_bin.indexOf(selection.cover_bin);
-  const parts = board.cells.aois.map(() => new Array(classes * classes).fill(0));
-  for (let i = 0; i < index.length / 3; i += 1) {
-    if (bin >= 0 && index[3 * i + 2] !== bin) continue;
-    for (let seen = 0; seen < classes; seen += 1) {
-      parts[index[3 * i]][index[3 * i + 1] * classes + seen] += pixels[classes * i + seen];
-    }
-  }
-  return matrices(parts, metric, DATA.axes.land_cover.indexOf(selection.land_cover));
-}
-
-/** A score of confusion matrices, of all classes or of only one, with sizes and errors as `ratios`. */
-function matrices(parts, metric, only) {
-  const classes = Math.sqrt(parts.length ? parts[0].length : 0);
-  const score = (matrix) => (metric === "miou" ? meanIou(matrix, classes, only) : accuracy(matrix, classes, only));
-  const chosen = Array.from({ length: classes }, (_, index) => index).filter((index) => only < 0 || index === only);
-  const hits = (matrix) => chosen.reduce((sum, index) => sum + matrix[index * classes + index], 0);
-  const size = (matrix) => matrix.reduce((sum, count, cell) => {
-    const [truth, seen] = [Math.floor(cell / classes), cell % classes];
-    return sum + (only < 0 || truth === only || (metric === "miou" && seen === only) ? count : 0);
-  }, 0);
-  return { parts, score, size, errors: (matrix) => size(matrix) - hits(matrix), metric };
-}
-
-function meanIou(matrix, classes, only) {
-  const ious = [];
-  for (let index = 0; index < classes; index += 1) {
-    if (only >= 0 && index !== only) continue;
-    let truth = 0;
-    let seen = 0;
-    for (let other = 0; other < classes; other += 1) {
-      truth += matrix[index * classes + other];
-      seen += matrix[other * classes + index];
-    }
-    const hits = matrix[index * classes + index];
-    if (truth > 0) ious.push(hits / (truth + seen - hits));
-  }
-  return ious.length ? (100 * ious.reduce((sum, iou) => sum + iou, 0)) / ious.length : NaN;
-}
-
-function accuracy(matrix, classes, only) {
-  let hits = 0;
-  let all = 0;
-  for (let index = 0; index < classes; index += 1) {
-    if (only >= 0 && index !== only) continue;
-    hits += matrix[index * classes + index];
-    for (let other = 0; other < classes; other += 1) all += matrix[index * classes + other];
-  }
-  return all > 0 ? (100 * hits) / all : NaN;
-}
-
-function sumsOf(board, name, metric, selection) {
-  return (METRICS[metric].segmented ? segmenterSums : ratioSums)(board, name, metric, selection);
-}
-
-// ---------------------------------------------------------------- statistics
-
-function total(parts) {
-  return parts[0].map((_, column) => parts.reduce((sum, part) => sum + part[column], 0));
-}
-
-// The same engine as in Python's analysis/intervals.py and significance.py, which explains it; tests hold the two together.
-
-const UNKNOWN = { value: NaN, low: NaN, high: NaN, freedom: NaN, aois: 0, effective: NaN, without: [], measured: [] };
-
-/** A score of all AOIs with its interval, and what a comparison needs: the score without each AOI. */
-function estimate(sums) {
-  if (!sums || !sums.parts.length) return UNKNOWN;
-  const all = total(sums.parts);
-  const value = sums.score(all);
-  const sizes = sums.parts.map(sums.size);
-  const without = sums.parts.map((part) => sums.score(all.map((sum, column) => sum - part[column])));
-  const measured = sizes.map((size) => size > 0);
-  const freedom = freedomOf(sizes);
-  const { log_interval, possible } = METRICS[sums.metric];
-  const [scale, back] = log_interval ? [Math.log, Math.exp] : [(x) => x, (x) => x];
-  const same = Number.isFinite(value) && without.every((left) => left === value);
-  const aois = measured.filter(Boolean).length;
-  const error = same && aois > 1 ? 0 : errorOf(without.map(scale), measured);
-  const [low, high] = [-1, 1].map((sign) => {
-    const end = back(scale(value) + sign * student(LEVEL, freedom) * error);
-    return Math.min(Math.max(end, possible[0]), possible[1]);
-  });
-  return { value, low, high, freedom, aois, effective: effectiveOf(sums.parts.map(sums.errors), sizes), without, measured };
-}
-
-/** The effective number of AOIs behind a score: (Σ e)² / Σ e² over the errors of AOIs (Kish 1965). */
-function effectiveOf(errors, sizes) {
-  const sum = (values) => values.reduce((partial, value) => partial + value, 0);
-  const total = sum(errors);
-  const counted = total > 0 && total < Infinity ? errors : sizes;
-  return sum(counted) ** 2 / sum(counted.map((value) => value ** 2));
-}
-
-/** Degrees of freedom of a jackknife error, from the AOIs' sizes (Satterthwaite 1946). */
-function freedomOf(sizes) {
-  const known = sizes.filter((size) => size > 0);
-  const sum = known.reduce((partial, size) => partial + size, 0);
-  if (known.length < 2) return NaN;
-  const shares = known.map((size) => size / sum);
-  const off = shares.map((share) => share / (1 - share));
-  const squares = shares.reduce((partial, share) => partial + share ** 2, 0);
-  const form = shares.map((left, i) => shares.map((right, j) =>
-    off[i] * off[j] * ((i === j ? 1 : 0) - left - right + squares)));
-  const means = form.map((row) => row.reduce((partial, value) => partial + value, 0) / row.length);
-  const mean = means.reduce((partial, value) => partial + value, 0) / means.length;
-  let trace = 0;
-  let norm = 0;
-  form.forEach((row, i) => row.forEach((value, j) => {
-    const centred = value - means[i] - means[j] + mean;
-    if (i === j) trace += centred;
-    norm += centred ** 2;
-  }));
-  return Math.min(trace ** 2 / norm, known.length - 1);
-}
-
-/** Standard error of a score without each AOI that was measured: a jackknife. */
-function errorOf(without, measured) {
-  let count = 0;
-  let mean = 0;
-  for (let i = 0; i < without.length; i += 1) if (measured[i]) { count += 1; mean += without[i]; }
-  mean /= count;
-  let squares = 0;
-  for (let i = 0; i < without.length; i += 1) if (measured[i]) squares += (without[i] - mean) ** 2;
-  return count > 1 && Number.isFinite(squares) ? Math.sqrt(((count - 1) / count) * squares) : NaN;
-}
-
-/** Difference of two methods on the same AOIs: value, standard error, and p of no difference. */
-function paired(first, second) {
-  const freedom = Math.min(first.freedom, second.freedom);
-  const same = first.without.every((left, aoi) => alike(left, second.without[aoi])) && alike(first.value, second.value);
-  if (same) return { value: 0, error: Number.isNaN(freedom) ? NaN : 0, freedom, p: 1 };
-  const value = first.value - second.value;
-  const error = errorOf(first.without.map((left, aoi) => left - second.without[aoi]),
-    first.measured.map((measured, aoi) => measured || second.measured[aoi]));
-  const p = error === 0 ? (value === 0 ? 1 : 0) : tTail(Math.abs(value) / error, freedom);
-  return { value, error, freedom, p };
-}
-
-function alike(left, right) {
-  return left === right || Math.abs(left - right) <= 1e-12 * Math.abs(right) || (Number.isNaN(left) && Number.isNaN(right));
-}
-
-/** Half of the interval of a difference, corrected for so many comparisons as in Holm's first step. */
-function halfOf(pair, comparisons = 1) {
-  return student(LEVEL / comparisons, pair.freedom) * pair.error;
-}
-
-/** Detectable difference of most pairs: the median half-width. */
-function detectable_difference(pairs, comparisons) {
-  const halves = pairs.filter((pair) => pair.p < 1).map((pair) => halfOf(pair, comparisons))
-    .filter(Number.isFinite).sort((left, right) => left - right);
-  const middle = halves.length / 2;
-  return halves.length ? (halves[Math.ceil(middle) - 1] + halves[Math.floor(middle)]) / 2 : NaN;
-}
-
-/** The chance that |t| is larger. */
-function tTail(t, freedom) {
-  return t >= 0 && freedom > 0 ? incompleteBeta(freedom / 2, 0.5, freedom / (freedom + t * t)) : NaN;
-}
-
-const quantiles = new Map();
-
-/** What |t| exceeds with a chance of `level`. */
-function student(level, freedom) {
-  return cached(quantiles, [level, freedom], () => {
-    if (!(freedom > 0)) return NaN;
-    let [low, high] = [0, 1];
-    while (tTail(high, freedom) > level) high *= 2;
-    for (let step = 0; step < 60; step += 1) {
-      const middle = (low + high) / 2;
-      if (tTail(middle, freedom) > level) low = middle; else high = middle;
-    }
-    return low;
-  });
-}
-
-/** Regularised incomplete beta function by its continued fraction (Lentz). */
-function incompleteBeta(a, b, x) {
-  if (x <= 0) return 0;
-  if (x >= 1) return 1;
-  if (x > (a + 1) / (a + b + 2)) return 1 - incompleteBeta(b, a, 1 - x);
-  const front = Math.exp(a * Math.log(x) + b * Math.log1p(-x) - logBeta(a, b)) / a;
-  const safe = (value) => (Math.abs(value) < 1e-300 ? 1e-300 : value);
-  let c = 1;
-  let d = 1 / safe(1 - ((a + b) * x) / (a + 1));
-  let fraction = d;
-  for (let m = 1; m < 300; m += 1) {
-    const steps = [
-      (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m)),
-      (-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1)),
-    ];
-    const before = fraction;
-    for (const step of steps) {
-      d = 1 / safe(1 + step * d);
-      c = safe(1 + step / c);
-      fraction *= d * c;
-    }
-    if (Math.abs(fraction - before) < 1e-15 * Math.abs(fraction)) break;
-  }
-  return front * fraction;
-}
-
-function logBeta(a, b) {
-  return logGamma(a) + logGamma(b) - logGamma(a + b);
-}
-
-/** Stirling's series, after moving the argument beyond 10. */
-function logGamma(x) {
-  let shift = 0;
-  let z = x;
-  while (z < 10) {
-    shift -= Math.log(z);
-    z += 1;
-  }
-  const tail = 1 / (12 * z) - 1 / (360 * z ** 3) + 1 / (1260 * z ** 5) - 1 / (1680 * z ** 7);
-  return shift + (z - 0.5) * Math.log(z) - z + 0.5 * Math.log(2 * Math.PI) + tail;
-}
-
-/** Holm's correction, in the order given. */
-function holm(values) {
-  const order = values.map((_, i) => i).sort((i, j) => values[i] - values[j]);
-  const corrected = new Array(values.length);
-  let least = 0;
-  order.forEach((i, rank) => {
-    least = Math.max(least, Math.min(1, (values.length - rank) * values[i]));
-    corrected[i] = least;
-  });
-  return corrected;
-}
-
-/** Letters of ranked methods, and the differences that can be detected: of one pair, and of all, corrected. */
-function compared(ranked) {
-  const places = [];
-  const pairs = [];
-  for (let i = 0; i < ranked.length; i += 1) {
-    for (let j = i + 1; j < ranked.length; j += 1) {
-      places.push([i, j]);
-      pairs.push(paired(ranked[i], ranked[j]));
-    }
-  }
-  const corrected = holm(pairs.map((pair) => (Number.isNaN(pair.p) ? 1 : pair.p)));
-  return { pairs, letters: lettersOf(ranked.length, places.filter((_, k) => corrected[k] < LEVEL)),
-    alone: detectable_difference(pairs, 1), corrected: detectable_difference(pairs, pairs.length) };
-}
-
-/** Letters from the pairs that differ significantly: two methods share one if, and only if, they do not (Piepho 2004). */
-function lettersOf(count, pairs) {
-  const different = new Array(count).fill(0n);
-  for (const [i, j] of pairs) different[Math.min(i, j)] |= 1n << BigInt(Math.max(i, j));
-  const marks = new Array(count).fill("");
-  letterGroups(different).forEach((group, index) => group.forEach((i) => { marks[i] += letter(index); }));
-  return marks;
-}
-
-const MANY = 4; // columns per method beyond which insertion is given up
-
-/** Groups of methods with a letter in common: insertion, absorption and sweeping of columns of bits. */
-function letterGroups(different) {
-  let columns = [(1n << BigInt(different.length)) - 1n];
-  for (let i = 0; i < different.length; i += 1) {
-    const bit = 1n << BigInt(i);
-    const split = columns.filter((column) => column & bit && column & different[i]);
-    columns = columns.filter((column) => !(column & bit && column & different[i]));
-    columns = absorb(columns, split.map((column) => column & ~different[i]));
-    columns = absorb(columns, split.map((column) => column & ~bit));
-    if (columns.length > MANY * different.length) {
-      columns = cover(different);
-      break;
-    }
-  }
-  return sweep(columns.map(members), different.length).sort(byMembers);
-}
-
-function members(column) {
-  const bits = column.toString(2);
-  const positions = [];
-  for (let i = 0; i < bits.length; i += 1) if (bits[bits.length - 1 - i] === "1") positions.push(i);
-  return positions;
-}
-
-function byMembers(left, right) {
-  for (let i = 0; i < Math.min(left.length, right.length); i += 1) if (left[i] !== right[i]) return left[i] - right[i];
-  return left.length - right.length;
-}
-
-/** Columns and those of the new ones that lie in no other. */
-function absorb(columns, added) {
-  let kept = columns;
-  for (const column of added) {
-    if (!kept.some((other) => (column & other) === column)) {
-      kept = [...kept.filter((other) => (other & column) !== other), column];
-    }
-  }
-  return kept;
-}
-
-/** Columns that join every two methods without a significant difference, pair by pair, best first. */
-function cover(different) {
-  const everyone = (1n << BigInt(different.length)) - 1n;
-  const bit = (i) => 1n << BigInt(i);
-  const ties = different.map((others) => everyone & ~others);
-  different.forEach((others, i) => members(others).forEach((j) => { ties[j] &= ~bit(i); }));
-  const joined = different.map((_, i) => bit(i));
-  const columns = [];
-  ties.forEach((tied, i) => {
-    for (let left = tied & ~joined[i]; left; left = tied & ~joined[i]) {
-      let column = bit(i);
-      let common = tied & ~bit(i);
-      for (const j of [...members(left), ...members(common)]) {
-        if (common & bit(j)) {
-          column |= bit(j);
-          common &= ties[j] & ~bit(j);
-        }
-      }
-      for (const j of members(column)) joined[j] |= column;
-      columns.push(column);
-    }
-    if (!columns.some((column) => column & bit(i))) columns.push(bit(i));
-  });
-  return columns;
-}
-
-/** Take methods out of groups, last first, whose ties other groups show as well. */
-function sweep(groups, count) {
-  const shared = new Uint32Array(count * count);
-  const add = (i, j, step) => { shared[i * count + j] += step; };
-  for (const group of groups) for (const i of group) for (const j of group) add(i, j, 1);
-  return [...groups].sort(byMembers).reverse().map((all) => {
-    let group = all;
-    for (const i of [...all].reverse()) {
-      if (group.every((j) => shared[i * count + j] > 1)) {
-        for (const j of group) {
-          add(i, j, -1);
-          if (j !== i) add(j, i, -1);
-        }
-        group = group.filter((j) => j !== i);
-      }
-    }
-    return group;
-  }).filter((group) => group.length);
-}
-
-/** Whether two strings of letters share one; "a1" is a letter of its own. */
-function sharesLetter(left, right) {
-  const own = left.match(/[a-z]\d*/g) || [];
-  return (right.match(/[a-z]\d*/g) || []).some((mark) => own.includes(mark));
-}
-
-function letter(count) {
-  const name = String.fromCharCode(97 + (count % 26));
-  return count < 26 ? name : `${name}${Math.floor(count / 26)}`;
+for (const board of DATA.boards) {
+  board.entries = board.entries.map(({ folder, further }) => ({ ...DATA.entries[folder], further }));
 }
 
 // ---------------------------------------------------------------- words and elements
@@ -484,16 +24,16 @@ function text(value, digits, sign = false) {
 }
 
 function make(tag, content, attributes = {}) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  for (const part of [content].flat()) if (part !== null && part !== undefined) element.append(part);
-  return element;
+  return built(document.createElement(tag), content, attributes);
 }
 
-function draw(tag, attributes, content = "") {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+function draw(tag, attributes, content = []) {
+  return built(document.createElementNS("http://www.w3.org/2000/svg", tag), content, attributes);
+}
+
+function built(element, content, attributes) {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (content !== "") element.append(content);
+  for (const part of [content].flat()) if (part !== null && part !== undefined) element.append(part);
   return element;
 }
 
@@ -502,24 +42,40 @@ function fill(select, options, value) {
   select.value = value;
 }
 
-/** A score, its interval, and the effective number of AOIs behind it. */
-function labelled(score, digits) {
-  const parts = [text(score.value, digits)];
-  const known = Number.isFinite(score.high - score.low);
-  if (known) parts.push(make("span", `[${text(score.low, digits)}, ${text(score.high, digits)}]`, { class: "pm" }));
-  if (Number.isFinite(score.effective)) {
-    const meaning = `${text(score.effective, 1)} ${clusters()} of equal error would determine the score as ${score.aois} do.`;
-    parts.push(make("span", `${text(score.effective, 1)} of ${score.aois} ${clusters()}`, { class: "pm effective", title: meaning }));
-  }
-  return parts;
+function counted(count, noun) {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-// ---------------------------------------------------------------- the page
+function range({ low, high }, digits) {
+  return Number.isFinite(high - low) ? `[${text(low, digits)}, ${text(high, digits)}]` : "";
+}
 
-const board = () => DATA.boards[Number(state.board)];
-const clusters = (count = 2) => `${board().cluster}${count === 1 ? "" : "s"}`; // over which intervals are
-const alone = () => board().cluster === "scene"; // nobody knows which scenes are of one place
+function chance(p) {
+  return (p < 0.001 ? "p < 0.001" : `p = ${text(p, p < 0.01 ? 3 : 2)}`).replaceAll(" ", "\u00a0");
+}
+
+function withUnit(value, metric, difference = false) {
+  const { unit, digits } = METRICS[metric];
+  const shown = unit === "%" && difference ? " points" : unit === "°" || unit === "%" ? unit : unit && ` ${unit}`;
+  return `${text(value, digits)}${shown}`;
+}
+
+/** Whole sentences of which some parts stand out. */
+function sentence(parts) {
+  return parts.map((part) => (Array.isArray(part) ? make("strong", part) : part));
+}
+
+// ---------------------------------------------------------------- what is shown
+
+const board = () => DATA.boards.find(({ track, protocol }) => track === state.track && protocol === state.protocol);
+const cluster = () => board().cluster; // over which intervals are
+const alone = () => cluster() === "scene"; // nobody knows which scenes are of one place
 const selection = () => ({ land_cover: state.land_cover, cover_bin: state.cover_bin, region: state.region });
+const isOfficial = () => board().protocol === "official";
+const trackOf = ({ track, simulated }) => (simulated ? `${track} (simulated)` : track);
+const binOf = (bin) => bin.replace("-", "–");
+const windowOf = (crop) => (crop === "160" ? "160 × 160" : crop);
+const sortMetric = () => (state.sort === "method" ? START.sort : state.sort);
 
 function shown() {
   return board().entries.filter((entry) =>
@@ -532,26 +88,24 @@ function columns() {
   return Object.keys(METRICS).filter((metric) => !METRICS[metric].segmented || state.segmenter);
 }
 
-const scoresSeen = new Map();
+const estimates = new Map();
 
-/** Scores of the input, if they are known, and of every shown entry in every column, for the selection. */
-function scored() {
-  return cached(scoresSeen, [board().id, selection(), state.inputs, state.verified, state.segmenter], score);
+/** A score with its interval for a selection: of an entry, of the `input`, or of the `clear` image. */
+function scoreOf(name, metric, chosen = selection()) {
+  const key = METRICS[metric].segmented && name === "input" ? "cloudy" : name;
+  return cached(estimates, [board().id, key, metric, chosen, state.segmenter], () => estimate(sumsOf(board(), key, metric, chosen)));
 }
 
-function score() {
-  const each = (name) => Object.fromEntries(columns().map((metric) => {
-    const key = METRICS[metric].segmented && name === "input" ? "cloudy" : name;
-    return [metric, estimate(sumsOf(board(), key, metric, selection()))];
-  }));
-  const rows = shown().map((entry) => ({ entry, scores: each(entry.name) }));
-  return { rows, input: board().cells.sums.input ? each("input") : null };
+/** Scores of the input, if they are known, and of every shown entry in every column. */
+function scored() {
+  const each = (name) => Object.fromEntries(columns().map((metric) => [metric, scoreOf(name, metric)]));
+  return { rows: shown().map((entry) => ({ entry, scores: each(entry.name) })), input: board().cells.sums.input ? each("input") : null };
 }
 
 /** The row whose rank each row takes: of the same predictions a verified one's, else the worst one's. */
-function standIns(rows) {
-  const { up } = METRICS[state.sort];
-  const badness = (row) => (up ? -1 : 1) * row.scores[state.sort].value;
+function standIns(rows, metric) {
+  const { up } = METRICS[metric];
+  const badness = (row) => (up ? -1 : 1) * row.scores[metric].value;
   const verified = (row) => (row.entry.status === "verified" ? 1 : 0);
   return new Map(rows.map((row) => {
     const same = rows.filter((other) => other === row || row.entry.same_predictions.includes(other.entry.name));
@@ -565,13 +119,10 @@ function byName(left, right) {
 }
 
 /** Rows from best to worst, or the other way; what has no score comes last, the same predictions side by side. */
-function sorted(rows, way) {
-  if (state.sort === "method") {
-    return [...rows].sort((left, right) => way * left.entry.method.localeCompare(right.entry.method, "en"));
-  }
-  const better = METRICS[state.sort].up ? -1 : 1;
-  const standIn = standIns(rows);
-  const key = (row) => standIn.get(row).scores[state.sort].value;
+function sorted(rows, metric, way) {
+  const better = METRICS[metric].up ? -1 : 1;
+  const standIn = standIns(rows, metric);
+  const key = (row) => standIn.get(row).scores[metric].value;
   return [...rows].sort((row, other) => {
     const [left, right] = [key(row), key(other)];
     if (Number.isNaN(left) || Number.isNaN(right)) return Number.isNaN(left) - Number.isNaN(right);
@@ -582,75 +133,139 @@ function sorted(rows, way) {
   });
 }
 
+/** Rows in the order of the table: incomplete ones last. */
 function ranked(rows) {
-  const all = sorted(rows, state.down === "1" ? 1 : -1);
+  const way = state.down === "1" ? 1 : -1;
+  const all = state.sort === "method"
+    ? [...rows].sort((left, right) => way * left.entry.method.localeCompare(right.entry.method, "en"))
+    : sorted(rows, state.sort, way);
   return [...all.filter((row) => row.entry.complete), ...all.filter((row) => !row.entry.complete)];
 }
 
-function rankings(rows) {
-  showDetectable(null);
-  if (state.sort === "method") return new Map();
-  const standIn = standIns(rows);
-  const whole = sorted(rows, 1).filter((row) => row.entry.complete && !Number.isNaN(row.scores[state.sort].value));
+/** Who has which rank in a score, which ranks it may have, and how sure that is. */
+function rankings(rows, metric) {
+  const standIn = standIns(rows, metric);
+  const whole = sorted(rows, metric, 1).filter((row) => row.entry.complete && !Number.isNaN(row.scores[metric].value));
   const order = [...new Set(whole.map((row) => standIn.get(row)))];
-  const comparison = board().comparable ? compared(whole.map((row) => row.scores[state.sort])) : null;
-  showDetectable(comparison);
-  return new Map(whole.map((row, index) => [row.entry.name, {
-    rank: order.indexOf(standIn.get(row)) + 1, letters: comparison ? comparison.letters[index] : "",
+  const comparison = board().comparable ? compared(whole.map((row) => row.scores[metric])) : null;
+  const better = whole.map(() => new Set());
+  const worse = whole.map(() => new Set());
+  for (const [i, j] of comparison ? comparison.different : []) {
+    better[j].add(standIn.get(whole[i]));
+    worse[i].add(standIn.get(whole[j]));
+  }
+  const places = new Map(whole.map((row, index) => [row.entry.name, {
+    rank: order.indexOf(standIn.get(row)) + 1,
+    range: comparison ? [better[index].size + 1, order.length - worse[index].size] : null,
+    letters: comparison ? comparison.letters[index] : "",
     best: Boolean(comparison) && sharesLetter(comparison.letters[index], comparison.letters[0]),
   }]));
+  return { whole, order, comparison, places };
 }
 
-/** The detectable difference of the sorted score, of one pair alone and corrected for all. */
-function showDetectable(comparison) {
-  const known = comparison && Number.isFinite(comparison.alone);
-  const { label, unit, digits } = METRICS[state.sort] || {};
-  const size = (gap) => `${text(gap, digits)}${unit ? ` ${unit === "%" ? "points" : unit}` : ""}`;
-  at("detectable").textContent = known ? `Detectable difference in ${label}: of most pairs, gaps below ${size(comparison.alone)} `
-    + `are not significant${comparison.pairs.length > 1 ? `, below ${size(comparison.corrected)} with all ${comparison.pairs.length} pairs corrected (Holm)` : ""}.` : "";
+// ---------------------------------------------------------------- head
+
+function showHead(rows) {
+  const entries = board().entries;
+  at("answer").replaceChildren(...sentence(answer(rows)));
+  const all = behindBoard(EVERYTHING);
+  const facts = [board().track, board().simulated && "simulated", board().scenes && counted(board().scenes, "scene"),
+    all.aois && !alone() && counted(all.aois, cluster()), entries.length && counted(entries.length, "method"),
+    board().date && `measured ${board().date}`, `planetcr-bench ${DATA.version}`];
+  at("badges").replaceChildren(...facts.filter(Boolean).map((fact) =>
+    make("li", fact, { class: fact === "simulated" ? "badge warned" : "badge" })));
 }
+
+/** Which method is best, by how much, and whether that is significant. */
+function answer(rows) {
+  if (!board().entries.length) return ["No method has been measured on this track yet; below are the paper's figures."];
+  const metric = sortMetric();
+  const { label } = METRICS[metric];
+  const { whole, order, comparison } = rankings(rows, metric);
+  if (!whole.length) return ["No complete entry has a score under these filters."];
+  const score = withUnit(order[0].scores[metric].value, metric);
+  const second = order[1];
+  const best = [order[0].entry.method];
+  if (!second) return [best, ` is the only one ranked here, with ${label} ${score}.`];
+  const gap = Math.abs(order[0].scores[metric].value - second.scores[metric].value);
+  const ahead = [best, ` has the best ${label}, ${score}: `, [withUnit(gap, metric, true)],
+    ` ${METRICS[metric].up ? "above" : "below"} ${second.entry.method}. `];
+  if (!comparison) return [...ahead, "Entries cover other areas, so no difference is tested."];
+  const [i, j] = [whole.indexOf(order[0]), whole.indexOf(second)].sort((left, right) => left - right);
+  const p = comparison.chances[comparison.places.findIndex(([left, right]) => left === i && right === j)];
+  const corrected = comparison.pairs.length > 1 ? `, corrected for ${comparison.pairs.length} pairs` : "";
+  return [...ahead, `The lead is ${p < LEVEL ? "" : "not "}significant (${chance(p)}${corrected}).`];
+}
+
+/** A picture's part beside or over another's, with a handle that the pointer and the keys move. */
+function comparing(left, right) {
+  const shot = ({ src, part, label }, over) => make("div",
+    make("img", "", { src, alt: label, class: `part${part}`, draggable: "false" }), { class: over ? "shot over" : "shot" });
+  const handle = make("input", "", { type: "range", min: "0", max: "100", value: "50",
+    "aria-label": `How much is ${left.label}, how much ${right.label}` });
+  const box = make("div", [shot(right, false), shot(left, true), make("span", left.label, { class: "tag" }),
+    make("span", right.label, { class: "tag right" }), make("span", "", { class: "grip", "aria-hidden": "true" }), handle],
+  { class: "compare" });
+  handle.addEventListener("input", () => box.style.setProperty("--at", `${handle.value}%`));
+  return box;
+}
+
+const shapes = new Map();
+
+/** Whether a sample picture has its three parts side by side; older ones have rows of small ones. */
+function hasParts(src) {
+  return cached(shapes, [src], async () => {
+    const image = make("img", "", { src });
+    await image.decode().catch(() => null);
+    return Math.abs(image.naturalWidth - 3 * image.naturalHeight) < 4;
+  });
+}
+
+/** The scene of the sample pictures, cloudy and as the best method that has one makes it. */
+async function showBeforeAfter(rows) {
+  const figure = at("before-after");
+  const own = ranked(rows).find(({ entry }) => entry.complete && entry.samples) || rows.find(({ entry }) => entry.samples);
+  const src = own ? own.entry.samples : "";
+  if (figure.dataset.of === (own ? own.entry.name : "") && !figure.hidden) return;
+  if (!src || !(await hasParts(src))) {
+    figure.hidden = true;
+    return;
+  }
+  const choices = [[1, own.entry.method], [2, "cloud-free"]];
+  const show = (chosen) => {
+    const [part, label] = choices[chosen];
+    const box = comparing({ src, part: 0, label: "cloudy" }, { src, part, label });
+    const buttons = choices.map((_, index) => {
+      const button = make("button", SAMPLE[index + 1], { type: "button", "aria-pressed": String(index === chosen) });
+      button.addEventListener("click", () => { show(index); figure.querySelectorAll("button")[index].focus(); });
+      return button;
+    });
+    figure.replaceChildren(box, make("figcaption", [make("span", ["Behind the cloud: ", ...buttons], { class: "switch" }),
+      make("span", `${board().simulated ? "A simulated scene" : "A scene"}, about half under cloud. Move the handle with the pointer or the arrow keys.`)]));
+  };
+  show(0);
+  figure.dataset.of = own.entry.name;
+  figure.hidden = false;
+}
+
+// ---------------------------------------------------------------- table
 
 function heading(key, label) {
   const active = state.sort === key;
   const button = make("button", `${label}${active ? (state.down === "1" ? " ▾" : " ▴") : ""}`, { type: "button" });
-  button.addEventListener("click", () => change({ sort: key, down: active && state.down === "1" ? "0" : "1" }));
+  button.addEventListener("click", () => {
+    change({ sort: key, down: active && state.down === "1" ? "0" : "1" });
+    document.querySelector(`#table th[data-key=${key}] button`).focus();
+  });
   const order = active ? (state.down === "1" ? "descending" : "ascending") : "none";
   const direction = key !== "method" && METRICS[key].up ? order
     : { descending: "ascending", ascending: "descending", none: "none" }[order];
-  return make("th", button, { scope: "col", "aria-sort": direction, "data-key": key });
-}
-
-function showTable(rows, input) {
-  const places = rankings(rows);
-  const head = [make("th", "Rank", { scope: "col" }), heading("method", "Method"),
-    ...columns().map((metric) => heading(metric, titled(metric))),
-    ...["Inputs", "Scenes", ...(alone() ? [] : [clusters()])].map((title) => make("th", title, { scope: "col" }))];
-  const body = ranked(rows).map((row) => tableRow(row, places.get(row.entry.name)));
-  if (input) {
-    body.push(make("tr", [make("td", ""), make("th", INPUT, { scope: "row", class: "text" }),
-      ...columns().map((metric) => make("td", labelled(input[metric], METRICS[metric].digits))),
-      make("td", ""), ...countCells(behindBoard())], { class: "unranked", "data-name": "input" }));
-  }
-  at("table").replaceChildren(
-    make("caption", captionOf(), { class: "note" }), make("thead", make("tr", head)), make("tbody", body));
-}
-
-function isOfficial() {
-  return board().protocol === "official";
-}
-
-function countCells({ scenes, aois }, words = "") {
-  const cells = [make("td", `${scenes}${words}`, { "data-count": "scenes" })];
-  return alone() ? cells : [...cells, make("td", String(aois), { "data-count": "aois" })];
+  return make("th", button, { scope: "col", "aria-sort": direction, "data-key": key, class: active ? "sorted" : "" });
 }
 
 function titled(metric) {
   const { label, unit, up } = METRICS[metric];
   return `${label} ${up ? "↑" : "↓"}${unit ? ` [${unit}]` : ""}`;
-}
-
-function trackOf({ track, simulated }) {
-  return simulated ? `${track} (simulated)` : track;
 }
 
 function captionOf() {
@@ -659,27 +274,97 @@ function captionOf() {
 }
 
 function countsOf({ scenes, aois }) {
-  return `${scenes} ${scenes === 1 ? "scene" : "scenes"}${alone() ? "" : ` of ${aois} ${clusters(aois)}`}`;
+  return `${counted(scenes, "scene")}${alone() ? "" : ` of ${counted(aois, cluster())}`}`;
 }
 
 function named(axis, value) {
-  return { land_cover: value, cover_bin: `cloud cover ${value.replace("-", "–")} %`, region: `${value} pixels` }[axis];
+  return { land_cover: value, cover_bin: `cloud cover ${binOf(value)} %`, region: `${value} pixels` }[axis];
 }
 
-function tableRow({ entry, scores }, ranking) {
+function showTable(rows, input) {
+  const { places, comparison } = state.sort === "method" ? { places: new Map() } : rankings(rows, state.sort);
+  const scales = Object.fromEntries(columns().map((metric) => [metric, scaleOf(rows, metric)]));
+  const groups = groupsOf(ranked(rows), places);
+  const head = [make("th", "Rank", { scope: "col" }), heading("method", "Method"),
+    ...columns().map((metric) => heading(metric, titled(metric))),
+    make("th", alone() ? "Scenes" : `Scenes, ${cluster()}s`, { scope: "col" })];
+  const body = ranked(rows).map((row) => tableRow(row, places.get(row.entry.name), scales, groups));
+  if (input) {
+    body.push(make("tr", [make("td", make("span", "")), make("th", INPUT, { scope: "row", class: "text" }),
+      ...columns().map((metric) => make("td", labelled(input[metric], metric, scales[metric]), { class: metric === state.sort ? "sorted" : "" })),
+      countCell(behindBoard())], { class: "unranked", "data-name": "input" }));
+  }
+  at("table").replaceChildren(
+    make("caption", captionOf(), { class: "note" }), make("thead", make("tr", head)), make("tbody", body));
+  showDetectable(comparison);
+}
+
+/** Ends of the axis on which the intervals of a column are drawn: of the rows that are not far off. */
+function scaleOf(rows, metric) {
+  const scores = rows.map((row) => row.scores[metric]).filter(({ value }) => Number.isFinite(value));
+  const middle = median(scores.map(({ value }) => value));
+  const reach = FAR * median(scores.map(({ value }) => Math.abs(value - middle)));
+  const ends = scores.filter(({ value }) => Math.abs(value - middle) <= reach).flatMap(({ low, high, value }) => [low, high, value]).filter(Number.isFinite);
+  return ends.length ? [Math.min(...ends), Math.max(...ends)] : [0, 1];
+}
+
+function median(values) {
+  const order = [...values].sort((left, right) => left - right);
+  return order.length ? (order[(order.length - 1) >> 1] + order[order.length >> 1]) / 2 : NaN;
+}
+
+/** Letters that several rows share, each with its first and its last row; none if there are too many to draw. */
+function groupsOf(rows, places) {
+  const marks = rows.map((row) => (places.get(row.entry.name)?.letters || "").match(/[a-z]\d*/g) || []);
+  const shared = [...new Set(marks.flat())].filter((mark) => marks.filter((own) => own.includes(mark)).length > 1);
+  return shared.length > MOST_GROUPS ? [] : shared;
+}
+
+/** A score, its interval as a bar and in figures, and the effective number of AOIs behind it. */
+function labelled(score, metric, scale, letters = "") {
+  const { digits } = METRICS[metric];
+  const parts = [text(score.value, digits)];
+  if (letters) parts.push(make("span", letters, { class: "letters" }));
+  if (!Number.isFinite(score.high - score.low)) return parts;
+  const place = (value) => 100 * (scale[1] > scale[0] ? (value - scale[0]) / (scale[1] - scale[0]) : 0.5);
+  const [low, high, middle] = [score.low, score.high, score.value].map(place);
+  const [from, to] = [Math.max(low, 0), Math.min(high, 100)];
+  const marks = middle < -1 ? [draw("path", { d: "M0 3L4 0V6z", class: "beyond" })] : middle > 101 ? [draw("path", { d: "M100 3L96 0V6z", class: "beyond" })]
+    : [draw("rect", { x: from, width: Math.max(to - from, 1), y: 1.5, height: 3 }), draw("rect", { x: middle - 0.75, width: 1.5, y: 0, height: 6, class: "value" })];
+  parts.push(draw("svg", { viewBox: "-1 0 102 6", preserveAspectRatio: "none", class: "interval", "aria-hidden": "true" },
+    [draw("path", { d: "M0 3H100", class: "rail" }), ...marks]));
+  return [...parts, make("span", range(score, digits), { class: "pm" })];
+}
+
+function effective(score) {
+  return Number.isFinite(score.effective) ? `${text(score.effective, 1)} of ${counted(score.aois, cluster())} of equal error would determine this score as well.` : "";
+}
+
+function countCell({ scenes, aois }, words = "") {
+  return make("td", [make("span", scenes.toLocaleString("en"), { "data-count": "scenes" }),
+    alone() ? null : make("span", [make("span", String(aois), { "data-count": "aois" }), ` ${cluster()}${aois === 1 ? "" : "s"}`], { class: "pm" }),
+    words ? make("span", words, { class: "pm" }) : null]);
+}
+
+function tableRow({ entry, scores }, ranking, scales, groups) {
   const name = make("button", entry.method, { type: "button", class: "name" });
   name.addEventListener("click", () => { change({ entry: entry.name }); at("entry-title").scrollIntoView(); });
   const cells = columns().map((metric) => {
-    const content = labelled(scores[metric], METRICS[metric].digits);
-    if (ranking && metric === state.sort) content.splice(1, 0, make("span", ranking.letters, { class: "letters" }));
-    const best = ranking && metric === state.sort && ranking.best;
-    return make("td", content, { "data-metric": metric, ...(best ? { class: "best" } : {}) });
+    const isSorted = metric === state.sort;
+    const title = effective(scores[metric]);
+    return make("td", labelled(scores[metric], metric, scales[metric], ranking && isSorted ? ranking.letters : ""),
+      { "data-metric": metric, class: `${isSorted ? "sorted" : ""}${isSorted && ranking?.best ? " best" : ""}`, ...(title && { title }) });
   });
+  const own = ranking?.letters.match(/[a-z]\d*/g) || [];
+  const bars = groups.map((mark) => make("i", "", { class: own.includes(mark) ? "on" : "" }));
+  const [from, to] = ranking?.range || [0, 0];
+  const rank = [make("span", ranking ? String(ranking.rank) : "–"), to > from ? make("span", `${from}–${to}`, { class: "pm" }) : null,
+    make("span", bars, { class: "groups", "aria-hidden": "true" })];
+  const classes = [entry.complete ? "" : "unranked", ranking?.best ? "tied" : ""].filter(Boolean).join(" ");
   return make("tr", [
-    make("td", ranking ? String(ranking.rank) : "–"), make("th", [name, ...badges(entry)], { scope: "row", class: "text" }), ...cells,
-    make("td", entry.inputs.length ? inputsOf(entry) : "not stated"),
-    ...countCells(behind(entry.name), entry.complete ? "" : ` (${entry.coverage} in all, not ranked)`),
-  ], { "data-name": entry.name, ...(entry.complete ? {} : { class: "unranked" }) });
+    make("td", rank, { class: "rank" }), make("th", [name, make("span", badges(entry), { class: "marks" })], { scope: "row", class: "text" }),
+    ...cells, countCell(behind(entry.name), entry.complete ? "" : `${entry.coverage} in all, not ranked`),
+  ], { "data-name": entry.name, ...(classes && { class: classes }) });
 }
 
 /** What must be known of an entry at first sight. */
@@ -687,67 +372,17 @@ function badges(entry) {
   const same = entry.same_predictions.map(methodOf).join(", ");
   return [
     [entry.status, entry.status, DATA.statuses[entry.status]],
+    [entry.inputs.length ? (entry.inputs.includes("sar") ? "optical + SAR" : "optical") : "inputs not stated", "plain", "What it looks at"],
     ...(isOfficial() ? [[`input window ${windowOf(entry.input_window)}`, "crop", DATA.windows[entry.input_window]]] : []),
-    ...(entry.training ? [[entry.training, "warned", "How it was trained, as its card says"]] : []),
+    ...(entry.training ? [[entry.training, "plain", "How it was trained, as its card says"]] : []),
     ...(same ? [[`same predictions as ${same}: one rank`, "same", "Equal pixel by pixel"]] : []),
-  ].flatMap(([words, style, title]) => [" ", make("span", words, { class: `badge ${style}`, title })]);
+  ].flatMap(([words, style, title]) => [make("span", words, { class: `badge ${style}`, title }), " "]);
 }
 
 // A method, with its input window where the official figures of several windows stand side by side.
 function markedMethod(entry) {
-  const windows = new Set(board().entries.map((entry) => entry.input_window));
+  const windows = new Set(board().entries.map((each) => each.input_window));
   return isOfficial() && windows.size > 1 ? `${entry.method} (input ${windowOf(entry.input_window)})` : entry.method;
-}
-
-function windowOf(crop) {
-  return crop === "160" ? "160 × 160" : crop;
-}
-
-function inputsOf(entry) {
-  return entry.inputs.includes("sar") ? "with SAR" : "optical";
-}
-
-// ---------------------------------------------------------------- charts
-
-function curves(metric, value) {
-  const order = ranked(scored().rows).filter((row) => row.entry.complete).map((row) => row.entry.name);
-  const names = order.map((name, index) => [name, index < COLOURS ? `k${index}` : "other"]);
-  if (board().cells.sums.input) names.push(["input", "input"]);
-  return names.map(([name, style]) => ({
-    name, style, values: DATA.axes.cover_bin.map((bin) => value(name, { ...selection(), cover_bin: bin })),
-  }));
-}
-
-function scoreIn(name, metric, chosen) {
-  const key = METRICS[metric].segmented && name === "input" ? "cloudy" : name;
-  return leaveTotal(sumsOf(board(), key, metric, chosen));
-}
-
-function leaveTotal(sums) {
-  return sums && sums.parts.length ? sums.score(total(sums.parts)) : NaN;
-}
-
-function showCharts() {
-  const metric = METRICS[state.sort] && !METRICS[state.sort].segmented ? state.sort : "psnr";
-  const lines = board().entries.length ? curves(metric, (name, chosen) => scoreIn(name, metric, chosen)) : [];
-  chart(at("fig5"), lines, `${titled(metric)} per cloud-cover bin, as Fig. 5 of the paper`, METRICS[metric].digits);
-  const gap = (name, chosen) => scoreIn("clear", "miou", chosen) - scoreIn(name, "miou", chosen);
-  const segmented = state.segmenter && state.region === "all" ? curves("miou", gap) : [];
-  at("fig6").hidden = !state.segmenter;
-  chart(at("fig6"), segmented, state.region === "all"
-    ? "mIoU points below the cloud-free image, as Fig. 6 of the paper; lower is better"
-    : "Segmentation is not split by region", 1);
-  showLegend(lines);
-}
-
-function showLegend(lines) {
-  at("legend").replaceChildren(...lines.filter((line) => line.style !== "other").map((line) => {
-    const key = draw("svg", { viewBox: "0 0 32 14", "aria-hidden": "true" });
-    key.append(draw("line", { x1: 0, x2: 32, y1: 7, y2: 7, class: `curve ${line.style}` }), marker(16, 7, line.style));
-    return make("li", [key, methodOf(line.name)]);
-  }));
-  const rest = lines.filter((line) => line.style === "other").length;
-  if (rest) at("legend").append(make("li", `${rest} others, grey`));
 }
 
 function methodOf(name) {
@@ -755,86 +390,95 @@ function methodOf(name) {
   return entry ? markedMethod(entry) : INPUT;
 }
 
-function marker(x, y, style) {
-  const shape = Number(style.slice(1)) % 4 || 0;
-  const paths = ["M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z", "M-4 -4h8v8h-8z", "M0 -5l5 9h-10z", "M0 -5l5 5l-5 5l-5 -5z"];
-  return draw("path", { d: paths[shape], transform: `translate(${x} ${y})`, class: `point ${style}` });
+/** The detectable difference of the sorted score, of one pair alone and corrected for all. */
+function showDetectable(comparison) {
+  const known = comparison && Number.isFinite(comparison.alone);
+  const size = (gap) => withUnit(gap, state.sort, true);
+  at("detectable").textContent = known ? `Detectable difference in ${METRICS[state.sort].label}: of most pairs, gaps below ${size(comparison.alone)} `
+    + `are not significant${comparison.pairs.length > 1 ? `, below ${size(comparison.corrected)} with all ${comparison.pairs.length} pairs corrected (Holm)` : ""}.` : "";
 }
 
-function chart(figure, lines, caption, digits) {
-  const values = lines.flatMap((line) => line.values).filter(Number.isFinite);
-  if (!values.length) {
-    figure.replaceChildren(make("figcaption", `${caption}: nothing was measured`));
-    return;
-  }
-  const [width, height, left, bottom, top] = [520, 300, 52, 34, 10];
-  const ticks = ticksOf(Math.min(...values), Math.max(...values));
-  const [low, high] = [ticks[0], ticks[ticks.length - 1]];
-  const x = (bin) => left + ((bin + 0.5) * (width - left - 8)) / DATA.axes.cover_bin.length;
-  const y = (value) => height - bottom - ((value - low) / (high - low)) * (height - bottom - top);
-  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": caption });
-  for (const tick of ticks) {
-    svg.append(draw("line", { x1: left, x2: width - 8, y1: y(tick), y2: y(tick), class: "grid" }),
-      draw("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, tickText(tick, ticks)));
-  }
-  DATA.axes.cover_bin.forEach((bin, index) => svg.append(
-    draw("text", { x: x(index), y: height - 18, "text-anchor": "middle" }, bin.replace("-", "–"))));
-  svg.append(draw("text", { x: (width + left) / 2, y: height - 3, "text-anchor": "middle" }, "cloud cover of the patch [%]"));
-  for (const line of [...lines].reverse()) svg.append(...curve(line, x, y, digits));
-  figure.replaceChildren(svg, make("figcaption", caption));
+/** The table as a file: what is shown, with the ends of intervals in columns of their own. */
+function csv() {
+  const { rows, input } = scored();
+  const { places } = rankings(rows, sortMetric());
+  const head = ["rank", "name", "method", "status", "inputs", "scenes", "aois",
+    ...columns().flatMap((metric) => [metric, `${metric}_low`, `${metric}_high`])];
+  const figures = (scores) => columns().flatMap((metric) => ["value", "low", "high"].map((end) => {
+    const value = scores[metric][end];
+    return Number.isNaN(value) ? "" : String(value === Infinity ? "inf" : Number(value.toPrecision(7)));
+  }));
+  const lines = ranked(rows).map(({ entry, scores }) => {
+    const { scenes, aois } = behind(entry.name);
+    return [places.get(entry.name)?.rank ?? "", entry.name, entry.method, entry.status, entry.inputs.join("+"), scenes, aois, ...figures(scores)];
+  });
+  if (input) lines.push(["", "input", INPUT, "", "", behindBoard().scenes, behindBoard().aois, ...figures(input)]);
+  const quoted = (cell) => (/[",\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell);
+  return [head, ...lines].map((line) => line.map(quoted).join(",")).join("\n") + "\n";
 }
 
-function curve(line, x, y, digits) {
-  const points = line.values.map((value, bin) => [x(bin), y(value), value]).filter((point) => Number.isFinite(point[2]));
-  const path = draw("path", { d: points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join(""),
-    class: `curve ${line.style}`, "data-name": line.name });
-  const spoken = line.values.map((value, bin) => `${DATA.axes.cover_bin[bin]} %: ${text(value, digits)}`).join(", ");
-  path.append(draw("title", {}, `${methodOf(line.name)}: ${spoken}`));
-  return [path, ...(line.style === "other" ? [] : points.map(([px, py]) => marker(px, py, line.style)))];
+function download() {
+  const address = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+  const name = [state.track, state.protocol, ...AXES.map((axis) => state[axis]).filter((value) => value !== "all")].join("-");
+  make("a", "", { href: address, download: `${name.replace(/[^\w.-]+/g, "_")}.csv` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
 
-function ticksOf(low, high) {
-  const span = high - low || Math.abs(high) || 1;
-  const power = 10 ** Math.floor(Math.log10(span / 4));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => span / size <= 6);
-  const first = Math.floor(low / step);
-  const last = Math.max(Math.ceil(high / step), first + 1);
-  return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
-}
-
-function tickText(tick, ticks) {
-  const step = ticks[1] - ticks[0];
-  return text(tick, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
-}
-
-// ---------------------------------------------------------------- pairs, cards, published figures
+// ---------------------------------------------------------------- pairs, cards, further metrics, published figures
 
 function showPair(rows) {
-  const first = rows.find((row) => row.entry.name === state.a);
-  const second = rows.find((row) => row.entry.name === state.b);
-  if (!first || !second) {
-    at("pair").replaceChildren(make("tbody", make("tr", make("td", "Two methods are needed."))));
+  const [first, second] = [state.a, state.b].map((name) => rows.find((row) => row.entry.name === name));
+  const blank = !first || !second || first === second;
+  showPairPicture(blank ? [] : [first.entry, second.entry]);
+  if (blank) {
+    at("pair-words").textContent = "";
+    at("pair").replaceChildren(make("caption", "Choose two methods that are shown above.", { class: "note" }));
     return;
   }
-  const head = ["Score", markedMethod(first.entry), markedMethod(second.entry), "Difference, 95 % interval", "p", "Better"];
-  const partial = !first.entry.complete || !second.entry.complete;
-  const body = columns().map((metric) => {
+  const untested = !first.entry.complete || !second.entry.complete ? "An incomplete entry covers other scenes: no difference is taken."
+    : !board().comparable ? `Entries cover other ${cluster()}s: no difference is taken.` : "";
+  const tests = columns().map((metric) => {
     const [left, right] = [first.scores[metric], second.scores[metric]];
-    const { digits, up } = METRICS[metric];
-    const difference = partial || !board().comparable ? { value: NaN, error: NaN, freedom: NaN, p: NaN } : paired(left, right);
+    const difference = untested ? { value: NaN, error: NaN, freedom: NaN, p: NaN } : paired(left, right);
+    const winner = (difference.value > 0) === METRICS[metric].up ? first : second;
+    return { metric, left, right, difference, winner: difference.p < LEVEL ? winner : null };
+  });
+  at("pair-words").replaceChildren(...(untested ? [untested] : sentence(pairWords(first, second, tests))));
+  const head = ["Score", markedMethod(first.entry), markedMethod(second.entry), "Difference, 95 % interval", "p", "Better"];
+  const body = tests.map(({ metric, left, right, difference, winner }) => {
+    const { digits } = METRICS[metric];
     const { value, p } = difference;
     const half = halfOf(difference);
-    const firstIsBetter = (value > 0) === up;
-    const verdict = Number.isNaN(p) ? "–" : p >= LEVEL ? "not significant" : markedMethod((firstIsBetter ? first : second).entry);
-    return make("tr", [make("th", titled(metric), { scope: "row" }), make("td", text(left.value, digits)),
-      make("td", text(right.value, digits)),
+    return make("tr", [make("th", titled(metric), { scope: "row" }), make("td", text(left.value, digits)), make("td", text(right.value, digits)),
       make("td", `${text(value, digits, true)}${Number.isFinite(half) ? ` ± ${text(half, digits)}` : ""}`),
-      make("td", Number.isNaN(p) ? "–" : p < 0.001 ? "< 0.001" : text(p, 3)), make("td", verdict)], { "data-metric": metric });
+      make("td", Number.isNaN(p) ? "–" : p < 0.001 ? "< 0.001" : text(p, 3)),
+      make("td", Number.isNaN(p) ? "–" : winner ? markedMethod(winner.entry) : `not significantly different (${chance(p)})`)], { "data-metric": metric });
   });
-  at("pair").replaceChildren(
-    make("caption", partial ? "An incomplete entry covers other scenes: no difference is taken."
-      : !board().comparable ? `Entries cover other ${clusters()}: no difference is taken.` : `${captionOf()}; p of this one comparison`, { class: "note" }),
+  at("pair").replaceChildren(make("caption", `${captionOf()}; p of this one comparison`, { class: "note" }),
     make("thead", make("tr", head.map((title) => make("th", title, { scope: "col" })))), make("tbody", body));
+}
+
+/** Which of two methods is better in what, in words. */
+function pairWords(first, second, tests) {
+  const known = tests.filter(({ difference }) => !Number.isNaN(difference.p));
+  const list = (own) => own.map(({ metric, difference }) =>
+    `${METRICS[metric].label} (by ${withUnit(Math.abs(difference.value), metric, true)}, ${chance(difference.p)})`);
+  const joined = (words) => words.join(", ").replace(/, ([^,]*\([^)]*\))$/, " and $1");
+  const wins = [first, second].map((row) => known.filter(({ winner }) => winner === row));
+  const parts = [first, second].flatMap((row, index) => (wins[index].length
+    ? [[markedMethod(row.entry)], ` is better in ${joined(list(wins[index]))}. `] : []));
+  const same = known.filter(({ winner }) => !winner).map(({ metric, difference }) => `${METRICS[metric].label} (${chance(difference.p)})`);
+  if (same.length) parts.push(wins.flat().length ? `Not significantly different: ${joined(same)}.` : `They are not significantly different in ${joined(same)}.`);
+  return parts;
+}
+
+async function showPairPicture(entries) {
+  const figure = at("pair-picture");
+  const usable = entries.length === 2 && entries.every(({ samples }) => samples);
+  figure.hidden = !usable || !(await Promise.all(entries.map(({ samples }) => hasParts(samples)))).every(Boolean);
+  if (figure.hidden) return;
+  const sides = entries.map((entry) => ({ src: entry.samples, part: 1, label: entry.method }));
+  figure.replaceChildren(comparing(...sides), make("figcaption", "What the two make of the same scene."));
 }
 
 const CARD = { authors: "Authors", year: "Year", paper: "Paper", code: "Code", licence: "Licence", inputs: "Inputs",
@@ -843,6 +487,7 @@ const CARD = { authors: "Authors", year: "Year", paper: "Paper", code: "Code", l
 
 function showCard() {
   const entry = board().entries.find(({ name }) => name === state.entry);
+  showSamples(entry);
   if (!entry) {
     at("card").replaceChildren();
     return;
@@ -855,12 +500,19 @@ function showCard() {
   if (!entry.card) list.push(["Card", "none: run by the maintainers without a card"]);
   for (const [label, value] of Object.entries(entry.run)) list.push([label, value]);
   const parts = [make("dl", list.flatMap(([term, value]) => [make("dt", term), make("dd", value)]))];
-  if (entry.samples) {
-    parts.push(make("figure", [make("img", "", { src: entry.samples, alt: `Sample scenes of ${entry.method}` }),
-      make("figcaption", "Sample scenes: cloudy, prediction, cloud-free.")]));
-  }
-  if (entry.card && entry.card.bibtex) parts.push(make("pre", entry.card.bibtex));
+  if (entry.card && entry.card.bibtex) parts.push(make("pre", entry.card.bibtex, { tabindex: "0", "aria-label": `BibTeX of ${entry.method}` }));
   at("card").replaceChildren(...parts);
+}
+
+async function showSamples(entry) {
+  const src = entry ? entry.samples : "";
+  const apart = src && await hasParts(src);
+  if (entry && entry.name !== state.entry) return; // another one was chosen meanwhile
+  const picture = (label, part) => make("figure", [
+    make("div", make("img", "", { src, alt: `${label}: sample scene of ${entry.method}`, class: `part${part}` }), { class: "shot" }), make("figcaption", label)]);
+  const whole = () => [make("figure", [make("img", "", { src, alt: `Sample scenes of ${entry.method}`, class: "whole" }),
+    make("figcaption", `Sample scenes: ${SAMPLE.join(", ")}.`)])];
+  at("samples").replaceChildren(...(!src ? [] : apart ? SAMPLE.map(picture) : whole()));
 }
 
 function asText(value) {
@@ -874,9 +526,9 @@ function asText(value) {
 function showFurther(rows) {
   const entries = ranked(rows).map((row) => row.entry);
   const body = board().further.map((metric) => [DATA.further[metric].title, ...entries.map(({ further }) => {
-    const [value, [low, high], letters] = further[metric];
-    const [score, ...interval] = labelled({ value: fromJson(value), low: fromJson(low), high: fromJson(high) }, DATA.further[metric].digits);
-    return [score, make("span", letters, { class: "letters" }), ...interval];
+    const [value, low, high, letters] = further[metric].map((each, index) => (index < 3 ? fromJson(each) : each));
+    const { digits } = DATA.further[metric];
+    return [text(value, digits), make("span", letters, { class: "letters" }), make("span", range({ low, high }, digits), { class: "pm" })];
   })]);
   at("further").replaceChildren(...plainTable(`${trackOf(board())}, protocol ${board().protocol}: all pixels, whatever is chosen above. `
     + "Nothing is ranked by them; letters as above.", ["Metric", ...entries.map((entry) => `${markedMethod(entry)}${entry.complete ? "" : ` (${entry.coverage})`}`)], body));
@@ -919,30 +571,69 @@ function plainTable(caption, head, rows, style = "") {
       [make("th", name, { scope: "row" }), ...cells.map((cell) => make("td", cell))], style ? { class: style } : {})))];
 }
 
+// ---------------------------------------------------------------- notes
+
+function showAbout() {
+  const chosen = AXES.some((axis) => state[axis] !== "all");
+  const whole = { scenes: board().scenes, aois: behindBoard(EVERYTHING).aois };
+  const parts = [DATA.verified_only ? "Verified entries only." : "",
+    chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${countsOf(whole)}.` : "", ...board().missing];
+  at("about").textContent = parts.filter(Boolean).join(" ");
+}
+
+const PROTOCOLS = {
+  official: "Protocol official: the centre 160 × 160 pixels of each patch, by the conventions of the authors' tester, as means over "
+    + "scenes. Only these scores can be compared with the paper's. One filter of pixels can be chosen at a time.",
+  full: "Protocol full: whole patches and clean definitions, one ratio of all pixels.",
+};
+
+function showNotes(rows) {
+  const entries = rows.map((row) => row.entry);
+  const partial = entries.filter((entry) => !entry.complete).length;
+  const statuses = [...new Set(entries.map((entry) => entry.status))].sort();
+  const windows = new Set(entries.map((entry) => entry.input_window));
+  const lines = [
+    `Bars and brackets: 95 % interval over ${cluster()}s. Shaded: not significantly different from the best.`,
+    partial ? `${partial} incomplete: not ranked.` : "",
+    board().remark,
+    isOfficial() ? "Input window: what the network was shown of a patch; official figures depend on it." : "",
+    isOfficial() && windows.size > 1 ? "This table has rows of different input windows; compare only rows of the same one." : "",
+    ...statuses.map((status) => `${status[0].toUpperCase()}${status.slice(1)}: ${DATA.statuses[status]}`),
+  ];
+  at("notes").textContent = lines.filter(Boolean).join(" ");
+  at("protocol-words").textContent = PROTOCOLS[board().protocol];
+  at("signature").textContent = `Signature: ${board().signature}`;
+}
+
 // ---------------------------------------------------------------- state and address
 
 function showFilters() {
+  const tracks = new Map(DATA.boards.map((each) => [each.track, trackOf(each)]));
+  fill(at("track"), [...tracks], state.track);
+  fill(at("protocol"), DATA.boards.filter(({ track }) => track === state.track).map(({ protocol }) => [protocol, protocol]), state.protocol);
   const words = { land_cover: "all classes", cover_bin: "all", region: "all" };
   for (const axis of AXES) {
-    const options = DATA.axes[axis].map((value) => [value, axis === "cover_bin" ? `${value.replace("-", "–")} %` : value]);
+    const options = DATA.axes[axis].map((value) => [value, axis === "cover_bin" ? `${binOf(value)} %` : value]);
     fill(at(axis), [["all", words[axis]], ...options], state[axis]);
     at(axis).parentElement.hidden = !board().known[axis];
   }
-  at("region").disabled = !board().cells.additive && state.land_cover !== "all";
   fill(at("segmenter"), Object.entries(board().segmenters).map(([key, segmenter]) => [key, segmenter.name]), state.segmenter);
-  at("segmenter").disabled = !state.segmenter;
+  at("segmenter").parentElement.hidden = Object.keys(board().segmenters).length < 2;
   const methods = board().entries.map((entry) => [entry.name, markedMethod(entry)]);
   for (const id of ["a", "b", "entry"]) fill(at(id), methods, state[id]);
-  at("board").value = state.board;
   at("inputs").value = state.inputs;
   at("verified").checked = state.verified === "1";
 }
 
 /** Keep the state possible: names that the board has, and no split that it cannot make. */
 function settle() {
-  if (!DATA.boards[Number(state.board)]) state.board = START.board;
+  const ofTrack = DATA.boards.filter(({ track }) => track === state.track);
+  const boards = ofTrack.length ? ofTrack : DATA.boards.filter(({ track }) => track === DATA.boards[0].track);
+  const usual = boards.find(({ protocol, track }) => protocol === (track === "planet-cr" ? "official" : "full")) || boards[0];
+  const own = boards.find(({ protocol }) => protocol === state.protocol) || usual;
+  Object.assign(state, { track: own.track, protocol: own.protocol });
   for (const axis of AXES) if (!board().known[axis] || !DATA.axes[axis].includes(state[axis])) state[axis] = "all";
-  if (!board().cells.additive && state.land_cover !== "all") state.region = "all";
+  if (!board().cells.additive) AXES.filter((axis) => state[axis] !== "all").slice(1).forEach((axis) => { state[axis] = "all"; });
   if (!["optical", "sar"].includes(state.inputs)) state.inputs = "all";
   if (state.verified !== "1") state.verified = "";
   const segmenters = Object.keys(board().segmenters);
@@ -960,75 +651,65 @@ function show() {
   settle();
   showFilters();
   for (const part of document.querySelectorAll(".measured")) part.hidden = !board().entries.length;
-  if (!board().known.cover_bin) at("charts-title").parentElement.hidden = true;
+  at("charts-title").parentElement.hidden = !board().known.cover_bin || !board().entries.length;
   const { rows, input } = scored();
+  showHead(rows);
   showTable(rows, input);
   showAbout();
   showNotes(rows);
-  showFurther(rows);
-  showCharts();
+  showBeforeAfter(rows);
+  showCharts(rows);
   showPair(rows);
   showCard();
+  showFurther(rows);
   showPublished();
-  at("status").textContent = `${rows.length} of ${board().entries.length} entries. ${captionOf()}.`;
-}
-
-function showAbout() {
-  if (!board().entries.length) {
-    at("about").textContent = "No measured entry yet.";
-    return;
-  }
-  const everything = { land_cover: "all", cover_bin: "all", region: "all" };
-  const chosen = AXES.some((axis) => state[axis] !== "all");
-  const { aois } = behindBoard(everything);
-  const whole = { scenes: board().scenes, aois };
-  const size = chosen ? `Chosen: ${countsOf(behindBoard())}, out of ${countsOf(whole)}.` : `${countsOf(whole)}.`;
-  at("about").replaceChildren(
-    ...(board().simulated ? [make("span", "simulated", { class: "badge warned" }), " These scenes were simulated. "] : []),
-    ...(DATA.verified_only ? ["Verified entries only. "] : []), `${[size, ...board().missing].join(" ")} Signature: ${board().signature}`);
-}
-
-function showNotes(rows) {
-  const entries = rows.map((row) => row.entry);
-  const partial = entries.filter((entry) => !entry.complete).length;
-  const statuses = [...new Set(entries.map((entry) => entry.status))].sort();
-  const windows = new Set(entries.map((entry) => entry.input_window));
-  at("notes").replaceChildren(...[
-    `${countsOf(behindBoard())}; [low, high] is the 95 % interval over ${clusters()}, and below it the effective number of ${clusters()} behind the score; `
-      + "methods that share a letter are not significantly different.",
-    partial ? `${partial} incomplete: not ranked.` : "",
-    board().remark,
-    isOfficial() ? "Input window: what the network was shown of a patch; official figures depend on it." : "",
-    isOfficial() && windows.size > 1 ? "This table has rows of different input windows; compare only rows of the same one." : "",
-    ...statuses.map((status) => `${status[0].toUpperCase()}${status.slice(1)}: ${DATA.statuses[status]}`),
-  ].filter(Boolean).map((words) => make("span", `${words} `)));
 }
 
 function change(wanted) {
   Object.assign(state, wanted);
+  const axis = Object.keys(wanted).find((key) => AXES.includes(key) && wanted[key] !== "all");
+  if (axis && Object.keys(wanted).length === 1 && !board().cells.additive) Object.assign(state, EVERYTHING, wanted);
   show();
-  const address = new URLSearchParams(Object.entries(state).filter(([key, value]) => value !== START[key] && key !== "board"));
-  address.set("board", board().id);
+  const address = new URLSearchParams({ track: state.track, protocol: state.protocol,
+    ...Object.fromEntries(Object.entries(state).filter(([key, value]) => value !== START[key])) });
   history.replaceState(null, "", `#${address}`);
 }
 
 function readAddress() {
   const address = new URLSearchParams(location.hash.slice(1));
   Object.assign(state, START);
-  for (const [key, value] of address) if (key in START && key !== "board") state[key] = value;
-  const index = DATA.boards.findIndex(({ id }) => id === address.get("board"));
-  state.board = String(Math.max(index, 0));
+  for (const [key, value] of address) if (key in START) state[key] = value;
 }
 
-for (const id of ["board", ...AXES, "inputs", "segmenter", "a", "b", "entry"]) {
-  at(id).addEventListener("change", (event) => change({ [id]: event.target.value }));
+function begin() {
+  for (const id of ["track", "protocol", ...AXES, "inputs", "segmenter", "a", "b", "entry"]) {
+    at(id).addEventListener("change", (event) => change(id === "track" ? { ...START, track: event.target.value } : { [id]: event.target.value }));
+  }
+  at("verified").addEventListener("change", (event) => change({ verified: event.target.checked ? "1" : "" }));
+  at("filters").addEventListener("submit", (event) => event.preventDefault());
+  at("reset").addEventListener("click", () => change({ ...EVERYTHING, inputs: "all", verified: "" }));
+  at("csv").addEventListener("click", download);
+  for (const link of document.querySelectorAll("a[href^='#']")) {
+    link.addEventListener("click", (event) => { // the address keeps what is shown
+      event.preventDefault();
+      const target = document.querySelector(link.getAttribute("href"));
+      target.setAttribute("tabindex", "-1");
+      target.scrollIntoView();
+      target.focus({ preventScroll: true });
+    });
+  }
+  window.addEventListener("hashchange", () => { readAddress(); show(); });
+  window.addEventListener("beforeprint", () => { at("how").open = true; });
+  let width = window.innerWidth;
+  window.addEventListener("resize", () => {
+    if (window.innerWidth !== width) showCharts(scored().rows);
+    width = window.innerWidth;
+  });
+  at("bibtex").textContent = DATA.bibtex;
+  at("main").hidden = false;
+  readAddress();
+  show();
+  performance.mark("shown");
 }
-at("verified").addEventListener("change", (event) => change({ verified: event.target.checked ? "1" : "" }));
-at("filters").addEventListener("submit", (event) => event.preventDefault());
-at("reset").addEventListener("click", () => change({ land_cover: "all", cover_bin: "all", region: "all", inputs: "all", verified: "" }));
-window.addEventListener("hashchange", () => { readAddress(); show(); });
-fill(at("board"), DATA.boards.map((choice, index) => [String(index), `${choice.track}, ${choice.protocol}${choice.simulated ? " (simulated)" : ""}`]), "0");
-at("bibtex").textContent = DATA.bibtex;
-at("main").hidden = false;
-readAddress();
-show();
+
+unpack().then(begin, () => { at("failure").hidden = false; });

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,9 +31,9 @@ from planetcr_bench.analysis.significance import (
 )
 from planetcr_bench.constants import OPTICAL_BANDS, PLANET_CR
 from planetcr_bench.errors import LedgerError
+from planetcr_bench.leaderboard.arrays import ArrayStore
 from planetcr_bench.leaderboard.boards import (
     AXES,
-    ArrayStore,
     Board,
     boards_of,
     cells_of,
@@ -58,6 +60,9 @@ from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import from_json_value, to_json_value
 from planetcr_bench.utils.untrusted import printable
 
+SCHEMA: Final = 1
+"""Version of ``leaderboard.json``, which docs/submissions.md describes."""
+
 FILES: Final = ("index.html", "leaderboard.md", "leaderboard.json", "leaderboard.bib")
 
 PAPER_BIBTEX: Final = """\
@@ -74,13 +79,16 @@ PAPER_BIBTEX: Final = """\
 """
 
 
-def write_board(out: Path, entries: Sequence[Entry], *, verified: bool = False) -> None:
+def write_board(
+    out: Path, entries: Sequence[Entry], *, verified: bool = False, source: str = ""
+) -> None:
     """Write :data:`FILES`, each in one step; other files of the folder are left alone.
 
     Args:
         out: Folder, made if need be.
         entries: What to show.
         verified: Say in the files that only verified entries are shown.
+        source: Address of the repository, to which the page links; empty for no link.
     """
     boards = boards_of(entries)
     summaries = [summary(board) for board in boards]
@@ -88,10 +96,16 @@ def write_board(out: Path, entries: Sequence[Entry], *, verified: bool = False) 
     data = payload(boards, summaries, bibtex, verified=verified)
     out.mkdir(parents=True, exist_ok=True)
     texts = {
-        "index.html": page(data),
+        "index.html": page(data, source=source),
         "leaderboard.md": markdown(boards, summaries, verified=verified),
         "leaderboard.json": _json(
-            {"version": __version__, "verified_only": verified, "boards": summaries}, indent=2
+            {
+                "schema": SCHEMA,
+                "version": __version__,
+                "verified_only": verified,
+                "boards": summaries,
+            },
+            indent=2,
         )
         + "\n",
         "leaderboard.bib": bibtex,
@@ -125,12 +139,19 @@ def summary(board: Board) -> dict[str, Any]:
         "simulated": board.simulated,
         "signature": board.protocol.signature("all"),
         "scenes": int(board.entries[0].run["expected_scenes"]),
+        "date": _date(board),
         "remark": " ".join(_remarks(board)),
         "comparable": comparable,
         "further": [metric for metric in by_metric if metric not in HEADLINE],
         "detectable": {metric: _detectable(comparison) for metric, comparison in by_metric.items()},
         "entries": entries,
     }
+
+
+def _date(board: Board) -> str:
+    """When the last of the runs was scored; empty where none says so."""
+    dates = (str(entry.run.get("started", ""))[:10] for entry in board.entries)
+    return max(filter(re.compile(r"\d{4}-\d\d-\d\d").fullmatch, dates), default="")
 
 
 def _remarks(board: Board) -> list[str]:
@@ -236,7 +257,7 @@ def _summary(
 
 _OF_BOARD: Final = (
     "id", "track", "protocol", "simulated", "signature", "remark", "scenes", "comparable",
-    "further",
+    "further", "date",
 )  # fmt: skip
 
 
@@ -247,8 +268,8 @@ def payload(
     *,
     verified: bool = False,
 ) -> dict[str, Any]:
-    """Data of the page: boards, their sums, published figures."""
-    arrays = ArrayStore({})
+    """Data of the page: boards, their entries and sums, published figures."""
+    arrays = ArrayStore()
     shown = [
         {
             **{key: overview[key] for key in _OF_BOARD},
@@ -256,13 +277,14 @@ def payload(
             "cells": cells_of(board, arrays),
             "counts": counts_of(board, arrays),
             "segmenters": segmentation_cells_of(board, arrays),
-            "entries": [_shown(entry, board, overview) for entry in board.entries],
+            "entries": [_further_figures(entry, overview) for entry in overview["entries"]],
             "published": [],
         }
         for board, overview in zip(boards, summaries, strict=True)
     ]
     _add_published(shown, arrays)
     return {
+        "version": __version__,
         "axes": {axis: list(values) for axis, values in AXES.items()},
         "metrics": [_metric(name) for name in (*HEADLINE, *SEGMENTATION)],
         "further": {
@@ -270,6 +292,11 @@ def payload(
             for name in _further_names(boards)
         },
         "boards": shown,
+        "entries": {
+            entry.folder: _shown(entry, overview)
+            for board, overview in zip(boards, summaries, strict=True)
+            for entry in board.entries
+        },
         "published": {
             "source": SOURCE[0].upper() + SOURCE[1:],
             "table3": _records(published_table3()),
@@ -278,7 +305,7 @@ def payload(
         "verified_only": verified,
         "statuses": STATUS_WORDS,
         "windows": _WINDOWS,
-        "arrays": arrays.texts,
+        "arrays": {"facts": arrays.facts, "text": arrays.text},
     }
 
 
@@ -310,24 +337,37 @@ def _metric(name: str) -> dict[str, Any]:
     }
 
 
-def _shown(entry: Entry, board: Board, overview: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(entry: Entry, overview: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of an entry, whatever the protocol."""
     overview_of = next(each for each in overview["entries"] if each["name"] == entry.name)
     run = {
         "Folder": entry.folder,
         "Dataset fingerprint": str(entry.run["fingerprint"]),
         "Simulated": str(entry.run.get("simulation") or ""),
         "Input window": _WINDOWS[entry.input_window],
-        "Measured by": f"planetcr-bench {entry.run['tool_version']}, protocol "
-        f"{board.protocol.name}",
+        "Measured by": f"planetcr-bench {entry.run['tool_version']}",
         "Command": printable(entry.run.get("command", ""))[:_LONGEST_COMMAND],
     }
     facts = {label: value for label, value in run.items() if value}
     shown = {key: overview_of[key] for key in _OF_ENTRY}
+    return {**shown, "run": facts, "samples": entry.samples}
+
+
+def _further_figures(entry: Mapping[str, Any], overview: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each further metric the score, the ends of its interval, and the letters."""
     figures = {
-        name: [overview_of[key][name] for key in ("scores", "intervals", "ties")]
+        name: [
+            *(_short(end) for end in (entry["scores"][name], *entry["intervals"][name])),
+            entry["ties"][name],
+        ]
         for name in overview["further"]
     }
-    return {**shown, "further": figures, "run": facts, "samples": entry.samples}
+    return {"folder": entry["folder"], "further": figures}
+
+
+def _short(value: object) -> object:
+    """A number with as many digits as any table shows."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 _OF_ENTRY: Final = (
@@ -347,7 +387,7 @@ def _add_published(shown: list[dict[str, Any]], arrays: ArrayStore) -> None:
     official = PROTOCOLS["official"]
     home = [board for board in shown if board["id"] == f"{PLANET_CR}/{official.name}"]
     if not home:
-        cells = {"aois": [], "additive": False, "index": arrays.add(np.empty(0)), "sums": {}}
+        cells = {"aois": [], "additive": False, "index": arrays.whole(np.empty(0)), "sums": {}}
         home = [
             {
                 "id": f"{PLANET_CR}/official",
@@ -360,6 +400,7 @@ def _add_published(shown: list[dict[str, Any]], arrays: ArrayStore) -> None:
                 "further": [],
                 **_limits(Imagery(), Known(land_cover=True, masks=True, seasons=True)),
                 "scenes": 0,
+                "date": "",
                 "cells": cells,
                 "counts": {"index": cells["index"], "scenes": {}},
                 "segmenters": {},
@@ -377,10 +418,22 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def page(data: Mapping[str, Any]) -> str:
-    """The page in one file, whose policy allows its own script and style only."""
-    style, script, skeleton = (page_part(f"page.{suffix}") for suffix in ("css", "js", "html"))
+_SCRIPTS: Final = ("sums.js", "statistics.js", "charts.js", "page.js")
+
+
+def page(data: Mapping[str, Any], *, source: str = "") -> str:
+    """The page in one file, whose policy allows its own script and style only.
+
+    Args:
+        data: See :func:`payload`.
+        source: Address of the repository, to which the page links; empty for no link.
+    """
+    style, skeleton = page_part("page.css"), page_part("page.html")
+    script = "".join(map(page_part, _SCRIPTS))
+    guide = f"{source.rstrip('/')}/blob/main/docs/submissions.md"
     return Template(skeleton).substitute(
+        source=_link(source, "Code") + "\n" if source else "",
+        instructions=f"{_link(guide, 'All rules, and what is checked')}." if source else "",
         version=__version__,
         style=style,
         style_hash=policy_hash(style),
@@ -389,6 +442,10 @@ def page(data: Mapping[str, Any]) -> str:
         **{status: words[0].upper() + words[1:] for status, words in STATUS_WORDS.items()},
         data=_json(data).replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"),
     )
+
+
+def _link(address: str, words: str) -> str:
+    return f'<a href="{html.escape(address)}" rel="noopener">{words}</a>'
 
 
 def page_part(name: str) -> str:

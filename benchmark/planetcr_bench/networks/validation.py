@@ -197,7 +197,7 @@ def overall_scores(measured: Sequence[SceneSums]) -> dict[str, float]:
 def draw_restored(scenes: Sequence[Scene], predictions: Sequence[Image], out: Path) -> None:
     """Draw what a network made of a few scenes, as Fig. 4 does, into a PNG file."""
     drawn = [drawn_scene(*pair) for pair in zip(scenes, predictions, strict=True)]
-    figure = gallery_figure(drawn, ["Restored"], PROTOCOLS["full"])
+    figure = gallery_figure(drawn, ["Restored"], PROTOCOLS["full"], panels=["error"])
     save_figure(figure, out.with_suffix(""), ["png"])
 
 

@@ -92,7 +92,7 @@ def test_a_folder_of_pairs_of_several_sizes_is_drawn(tmp_path: Path) -> None:
 
 
 def test_panels_keep_the_shape_of_their_scene_in_whole_pixels() -> None:
-    figure = gallery_figure([drawn((40, 48)), drawn((64, 32))], ["a"], FULL)
+    figure = gallery_figure([drawn((40, 48)), drawn((64, 32))], ["a"], FULL, panels=["error"])
     assert boxes(figure)[:5] == [(40 * 6, 48 * 6)] * 5
     assert boxes(figure)[5:] == [(64 * 5, 32 * 5)] * 5
 
@@ -120,7 +120,7 @@ def test_other_bands_than_red_green_and_blue_are_named() -> None:
     text = caption(gallery_figure([drawn(described=liss)], ["a"], FULL))
     assert "Optical images show nir, red and green as red, green and blue" in text
     grey = RGB.model_copy(update={"bands": ["grey"]})
-    text = caption(gallery_figure([drawn(described=grey)], ["a"], FULL))
+    text = caption(gallery_figure([drawn(described=grey)], ["a"], FULL, panels=["error"]))
     assert "Optical images are grey" in text
     assert "Error: |image − clear|. " in text
 

@@ -48,6 +48,7 @@ from planetcr_bench.gallery.panels import (
     LAND_COVER_COLOURS,
     SAR_DB,
     TRUE_COLOUR,
+    Zoom,
     angle_map,
     error_map,
     land_cover_panel,
@@ -212,7 +213,7 @@ def test_sar_errors_and_angles_have_one_scale_in_the_whole_figure(
     middle = sorted(np.percentile(angle, 98) for angle in angles)[1]
     end = next(scale for scale in ANGLE_SCALES if middle <= scale)
     assert {image.get_clim() for image in images[14:17] + images[36:39]} == {(0, end)}
-    assert bars(figure) == 2 * [
+    assert bars(figure) == [  # once, beside the first scene
         ("Absolute error [reflectance]", ["0", "0.01", "0.02"]),
         ("Spectral angle [°]", ["0", f"{end / 2:g}", f"{end:g}"]),
     ]
@@ -224,7 +225,7 @@ def test_a_method_that_fails_does_not_darken_the_others() -> None:
     assert [upper_end(flat[:count], ERROR_SCALES) for count in (2, 4, 5)] == [0.05, 0.05, 1]
     scene = make_drawn(folders=2)
     scene.predictions[1][:] = 0.9
-    figure = gallery_figure([scene], ["good", "white"], FULL)
+    figure = gallery_figure([scene], ["good", "white"], FULL, panels=["error"])
     assert {image.get_clim() for image in panels(figure)[7:]} == {(0, 0.02)}
 
 
@@ -232,10 +233,10 @@ def test_the_untouched_input_sets_a_scale_only_where_there_is_nothing_else() -> 
     scene = make_drawn(folders=3)
     for prediction in scene.predictions[1:]:
         prediction[:] = np.rint(scene.cloudy * 1e4) / 1e4  # as copy-cloudy is stored
-    figure = gallery_figure([scene], ["good", "copy", "copy again"], FULL)
+    figure = gallery_figure([scene], ["good", "copy", "copy again"], FULL, panels=["error"])
     assert {image.get_clim() for image in panels(figure)[8:]} == {(0, 0.02)}
     scene.predictions[0][:] = scene.cloudy
-    figure = gallery_figure([scene], ["a", "b", "c"], FULL)
+    figure = gallery_figure([scene], ["a", "b", "c"], FULL, panels=["error"])
     assert {image.get_clim() for image in panels(figure)[8:]} == {(0, 0.5)}
 
 
@@ -257,7 +258,8 @@ def test_panels_are_not_resampled(folders: int, count: int, size: int, tmp_path:
     """The pixels of the page are those of the images, or whole squares of them."""
     scenes = [make_drawn(folders=folders, size=size, seed=seed) for seed in range(count)]
     names = [f"m{number}" for number in range(folders)]
-    figure = gallery_figure(scenes, names, FULL if size == 300 else OFFICIAL)
+    protocol = FULL if size == 300 else OFFICIAL
+    figure = gallery_figure(scenes, names, protocol, panels=["error"])
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     page = np.asarray(canvas.buffer_rgba())
@@ -278,11 +280,11 @@ def test_panels_are_not_resampled(folders: int, count: int, size: int, tmp_path:
 def test_svg_and_pdf_hold_the_pixels_unchanged_and_embed_their_fonts(
     tmp_path: Path,
 ) -> None:
-    figure = gallery_figure([make_drawn("winter_12_p_345")], ["a", "b"], FULL)
+    figure = gallery_figure([make_drawn("winter_12_p_345")], ["a", "b"], FULL, panels=["error"])
     save_figure(figure, tmp_path / "g", ["svg", "pdf"])
     svg = (tmp_path / "g.svg").read_text(encoding="utf-8")
     assert len(re.findall('<image[^>]* width="300" height="300"', svg)) == 7 + 3
-    assert "winter_12_p_345, cloud cover 37 %" in texts_of(tmp_path / "g.svg")
+    assert "winter_12_p_345, cloud cover 37 %" in svg
     assert "<text" not in svg  # a reader without the font would see another one
     pdf = (tmp_path / "g.pdf").read_bytes()
     assert pdf.count(b"/Width 300") == 7 + 3
@@ -301,9 +303,9 @@ def test_texts_name_columns_and_rows_and_give_scores(
     assert "summer_1_p_1, cloud cover 37 %" in texts
     assert "winter_12_p_345, cloud cover 37 %" in texts
     scores = [axes.get_xlabel() for axes in drawn[1].axes if axes.get_xlabel()]
-    assert scores == 2 * ["0.3000\n10.40", "0.0100\n40.00", "0.0100\n40.00"]
-    wide = words(gallery_figure([make_drawn(size=SMALL)], ["a", "b"], FULL))
-    assert wide.count("0.0100 | 40.00") == 2
+    assert scores == 2 * ["MAE 0.3000\n10.40 dB", *2 * ["MAE 0.0100\n40.00 dB"]]
+    wide = words(gallery_figure([make_drawn(size=SMALL, folders=1)], ["a"], FULL))
+    assert wide.count("MAE 0.0100 | 40.00 dB") == 1
 
 
 def test_the_caption_says_how_everything_is_drawn(
@@ -313,7 +315,7 @@ def test_the_caption_says_how_everything_is_drawn(
     assert text.startswith("Two scenes. Optical images are in true colour, all of a scene with one")
     for part in (
         "taken from its clear image: the 2nd percentile of its red, green and blue values is black",
-        "the 98th white",
+        "the 98th has 85 % of white, and the shades above it are for what is brighter",
         "VV −22 to −2 dB, VH −29 to −9 dB",
         "MAE [reflectance] and PSNR [dB] against the clear image",
         "the whole patch (protocol full)",
@@ -331,7 +333,9 @@ def test_the_caption_says_how_everything_is_drawn(
     plain = caption(gallery_figure([scene], ["a", "b"], FULL, panels=[]))
     assert not any(f"{name}: " in plain for name in PANELS.values())
     assert "scale" not in plain
-    assert "Errors have one scale in" in caption(gallery_figure([scene], ["a", "b"], FULL))
+    figure = gallery_figure([scene], ["a", "b"], FULL, panels=["error"])
+    assert "Errors have one scale in" in caption(figure)
+    assert not any(text.startswith("Optical images") for text in words(figure))  # in a file
 
 
 @pytest.mark.parametrize(
@@ -421,6 +425,28 @@ def test_a_figure_too_large_for_a_page_is_refused_before_anything_is_read(
         gallery(data, [*folders, nothing], tmp_path / "g.png", select="best", **request)
 
 
+def test_a_square_is_shown_larger_in_a_corner_that_does_not_hide_it() -> None:
+    for x, y, corner in ((10, 20, (180, 180)), (250, 250, (0, 180))):
+        zoom = Zoom.parse(f"{x},{y},40")
+        figure = gallery_figure([make_drawn()], ["a", "b"], FULL, panels=["error"], zoom=zoom)
+        plain = gallery_figure([make_drawn()], ["a", "b"], FULL, panels=["error"])
+        for panel, before in zip(panels(figure), panels(plain), strict=True):
+            shown, known = panel.get_array(), before.get_array()
+            left, top = corner
+            part = known[y : y + 40, x : x + 40].repeat(3, axis=0).repeat(3, axis=1)
+            assert_array_equal(shown[top : top + 120, left : left + 120], part)
+            changed = np.argwhere(np.asarray(shown != known).reshape(300, 300, -1).any(axis=2))
+            assert (changed >= (top, left)).all()
+            assert len(panel.axes.patches) == 4  # two frames, white on black
+    assert "The framed square of 40 pixels, 250 pixels from the left" in caption(figure)
+    for text in ("1,2", "1,2,0", "a,1,2", "-1,2,3"):
+        with pytest.raises(UsageError, match="--zoom: expected X,Y,SIZE in whole pixels"):
+            Zoom.parse(text)
+    for zoom in (Zoom(270, 0, 40), Zoom(0, 0, 70)):
+        with pytest.raises(UsageError, match=r"at most 67 pixels within 300 × 300"):
+            gallery_figure([make_drawn()], ["a", "b"], FULL, zoom=zoom)
+
+
 # --- Which scenes ---------------------------------------------------------------------------
 
 
@@ -482,7 +508,8 @@ def test_scores_are_those_of_evaluate(data: Path, folders: list[Path], tmp_path:
     shutil.copy(folders[0] / f"{name}.tif", only)
     ledger, _, _ = evaluate(only, tmp_path, data=data, scene_list=tmp_path / "list.csv", quiet=True)
     overall = summary(ledger)["protocols"]["full"]["overall"]
-    assert f" {overall['mae']:.4f} | {overall['psnr']:.2f} " in texts_of(tmp_path / "one.svg")
+    expected = f"MAE {overall['mae']:.4f} {overall['psnr']:.2f} dB"
+    assert expected in texts_of(tmp_path / "one.svg")
 
 
 def test_scores_below_the_cloudy_image_are_its_own(
@@ -500,11 +527,11 @@ def test_scores_below_the_cloudy_image_are_its_own(
             np.clip(source.read().astype(float) / 1e4, 0, 1) for source in (clear, cloudy, filled)
         )
     expected = [
-        f"{np.abs(image - truth).mean():.4f} | "
-        f"{peak_signal_noise_ratio(truth, image, data_range=1):.2f}"
+        f"MAE {np.abs(image - truth).mean():.4f} "
+        f"{peak_signal_noise_ratio(truth, image, data_range=1):.2f} dB"
         for image in (images[0], images[1], images[0])  # the second folder holds the input
     ]
-    shown = re.findall(r"\d\.\d{4} \| \d+\.\d\d", texts_of(tmp_path / "g.svg"))
+    shown = re.findall(r"MAE \d\.\d{4} \d+\.\d\d dB", texts_of(tmp_path / "g.svg"))
     assert shown == expected
     assert shown[0] != shown[1]
 
@@ -568,7 +595,8 @@ def test_the_same_input_gives_the_same_bytes(
         gallery(data, folders[:1], second, **draw)
         assert dict(mpl.rcParams) == before
     assert first.read_bytes() == second.read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {first.name, "new"}
+    assert first.with_suffix(".txt").read_text() == second.with_suffix(".txt").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {first.name, "a.txt", "new"}
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:

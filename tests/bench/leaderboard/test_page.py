@@ -127,7 +127,8 @@ def test_only_the_page_s_own_script_and_style_may_run(site: Path) -> None:
         (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
         assert f"{directive} 'sha256-{digest}'" in policy
-    assert not re.search(r'(src|href)="https?:', page)
+    assert not re.search(r'src="https?:', page)
+    assert re.findall(r'<(\w+) href="https?:', page) == ["a", "a"]  # links, which nothing loads
     assert not re.search(r"\son[a-z]+=|\sstyle=", page)
 
 
@@ -142,7 +143,31 @@ def test_text_of_cards_cannot_close_the_data_or_open_a_tag(given: Path, tmp_path
     assert page.count("<script") == 2
     assert "<!--" not in page
     data = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1]
-    assert json.loads(data)["boards"][0]["entries"][0]["method"] == evil
+    assert [entry["method"] for entry in json.loads(data)["entries"].values()] == [evil]
+
+
+def test_the_page_links_to_a_repository_if_there_is_one(given: Path, tmp_path: Path) -> None:
+    address = "https://example.org/owner/name"
+    assert board(given, "--out", tmp_path, "--source", address).exit_code == 0
+    page = (tmp_path / "index.html").read_text()
+    assert f'<a href="{address}" rel="noopener">Code</a>' in page
+    assert f'href="{address}/blob/main/docs/submissions.md"' in page
+    result = board(given, "--out", tmp_path, "--source", "javascript:alert(1)")
+    assert result.exit_code == 2
+    assert "--source: expected an address that begins with https://" in result.stderr
+
+
+def test_the_schema_of_the_json_is_described(site: Path) -> None:
+    """Every key of the file has its line in the documentation, and every line a key."""
+    told = json.loads((site / "leaderboard.json").read_text())
+    entry = next(each for each in told["boards"][0]["entries"] if each["card"])
+    objects = [told, told["boards"][0], entry]
+    text = (Path(__file__).parents[3] / "docs/submissions.md").read_text()
+    part = text.partition("### leaderboard.json")[2].partition("\n## ")[0]
+    described = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", part, re.MULTILINE)
+    names = [name for names in described for name in re.findall(r"\w+", names)]
+    assert names == [key for one in objects for key in one]
+    assert told["schema"] == 1
 
 
 # --- What a reader must see at first sight ------------------------------------------------------
