@@ -425,7 +425,7 @@ def test_a_figure_too_large_for_a_page_is_refused_before_anything_is_read(
         gallery(data, [*folders, nothing], tmp_path / "g.png", select="best", **request)
 
 
-def test_a_square_is_shown_larger_in_a_corner_that_does_not_hide_it(tmp_path: Path) -> None:
+def test_a_square_is_shown_larger_in_a_corner_that_does_not_hide_it() -> None:
     for x, y, corner in ((10, 20, (180, 180)), (250, 250, (0, 180))):
         zoom = Zoom.parse(f"{x},{y},40")
         figure = gallery_figure([make_drawn()], ["a", "b"], FULL, panels=["error"], zoom=zoom)
