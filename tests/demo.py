@@ -62,7 +62,7 @@ Everything is in {folder}/:
   preds/                     predictions of {", ".join(methods)}
   results/{TRACK}/       a folder per method: start with report.md
   results/comparison/        all of them side by side, in the same form
-  gallery.png                cloudy, SAR, land cover, predictions, clear, errors of five scenes
+  gallery.png                cloudy, SAR, land cover, predictions, clear of five scenes
 
 Next: put your own predictions, one file per scene of data/test, into a folder and run
   .venv/bin/planetcr-bench evaluate YOUR_FOLDER --data {folder}/data

@@ -146,7 +146,7 @@ def zoomed(panel: Panel, zoom: Zoom) -> Panel:
     times = int(_INSET * min(height, width)) // zoom.size
     side = times * zoom.size
     corners = [(x, y) for y in (height - side, 0) for x in (width - side, 0)]
-    left, top = min(corners, key=lambda corner: _overlap(zoom, *corner, side))
+    left, top = min(corners, key=lambda corner: _overlap(zoom, corner[0], corner[1], side))
     part = panel.pixels[zoom.y : zoom.y + zoom.size, zoom.x : zoom.x + zoom.size]
     pixels = panel.pixels.copy()
     pixels[top : top + side, left : left + side] = part.repeat(times, axis=0).repeat(times, axis=1)
