@@ -24,7 +24,7 @@ def restore(
     scenes: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SCENE…",
+            metavar="SCENE",
             help="GeoTIFFs as Planet delivers them, or .SAFE folders of Sentinel-2.",
         ),
     ],
@@ -102,8 +102,7 @@ def restore(
 ) -> None:
     """Remove the clouds of your own scenes: cloud-optimised GeoTIFFs on the same grid.
 
-    The same command resumes a stopped run. What networks trained on simulated scenes do on real
-    ones is shown in docs/restore.md.
+    The same command resumes a stopped run. What results are worth is in docs/restore.md.
     """
     from planetcr_bench.utils.extras import need_networks, need_stac
 

@@ -205,8 +205,8 @@ def open_scene(
         native = [round(side * grid.pixel_m / _SENTINEL_1_M) for side in (grid.height, grid.width)]
         like = grid.resampled(max(native[0], 1), max(native[1], 1))
         radar = SarScene(stack.enter_context(open_raster(settings.sar, like=like, by="bilinear")))
-        say(f"  SAR: {radar.unit}, covers {100 * radar.covered:.0f} % of the scene"
-            f"{'' if radar.covered > 0.99 else '; elsewhere it is shown as nearby'}")  # fmt: skip
+        beyond = "" if radar.covered > 0.99 else "; elsewhere its nearest values are shown"
+        say(f"  SAR: {radar.unit}, covers {100 * radar.covered:.0f} % of the scene{beyond}")
         sar = radar
     reference = None
     if settings.reference is not None:

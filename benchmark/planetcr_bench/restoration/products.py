@@ -118,7 +118,7 @@ def recognise(
             f"{raster.bands}; visual images cannot be restored, order the analytic product"
         )
     if np.dtype(raster.dtype).kind not in "uif":
-        raise SceneFileError(f"{printable(path)}: expected numbers, got {raster.dtype}")
+        raise SceneFileError(f"{printable(path)}: expected real numbers, got {raster.dtype}")
     name = product or _name_of(raster)
     bands = _bands_of(raster, name)
     count = len(bands)

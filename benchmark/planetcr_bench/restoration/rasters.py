@@ -189,6 +189,8 @@ def open_raster(path: Path, *, like: Grid | None = None, by: str = "nearest") ->
     Raises:
         SceneFileError: It cannot be opened, has no georeference, or does not overlap the grid.
     """
+    if path.is_dir():
+        raise SceneFileError(f"{printable(path)}: expected a GeoTIFF, got a folder")
     absolute = openable(path, LARGEST, error=SceneFileError)
     try:
         with warnings.catch_warnings():

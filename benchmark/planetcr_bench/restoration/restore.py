@@ -96,6 +96,7 @@ def restore_scene(
         store = TileStore(
             out / f".{target.stem}.unfinished", _tiles_identity(scene, network, settings)
         )
+        stack.callback(store.remove_unused)
         _restore_tiles(scene, job, network, settings, store)
         unfinished = store.folder / target.name
         job_hash = _job_hash(scene, network, settings)

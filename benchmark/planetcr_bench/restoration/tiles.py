@@ -93,6 +93,11 @@ class TileStore:
                 image[:, to_rows, to_columns] += piece
         return image
 
+    def remove_unused(self) -> None:
+        """Delete the folder if no tile is finished."""
+        if not any(self.folder.glob("*_*.npy")):
+            self.remove()
+
     def remove(self) -> None:
         """Delete all tiles."""
         shutil.rmtree(self.folder, ignore_errors=True)

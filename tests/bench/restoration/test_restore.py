@@ -222,6 +222,24 @@ def test_clear_pixels_are_kept_where_asked(tmp_path: Path) -> None:
         assert "kept" in image.tags()["PASTE"]
 
 
+def test_what_is_written_does_not_depend_on_the_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, cloud = swath(150, 200), np.zeros((150, 200), bool)
+    cloud[40:90, 120:170] = True
+    scene = write_order(tmp_path, ground(150, 200), inside)
+    mask = write_udm2(tmp_path, cloud & inside, inside)
+    made = []
+    for name, high, wide in (("whole", 512, 2048), ("parts", 64, 48)):
+        monkeypatch.setattr("planetcr_bench.restoration.writing._HIGH", high)
+        monkeypatch.setattr("planetcr_bench.restoration.writing._WIDE", wide)
+        more = {"mask": mask, "paste_m": 30.0, "provenance": True}
+        done = restored(scene, tmp_path / name, network(Blur()), **more)
+        made.append((read(done.path), done.shares))
+    assert (made[0][0] == made[1][0]).all()
+    assert made[0][1] == made[1][1]
+
+
 def test_the_old_mask_of_one_band_is_read(tmp_path: Path) -> None:
     bits = np.zeros((1, 64, 64), np.uint8)
     bits[0, :20], bits[0, 20:30], bits[0, 30:32] = 1, 2, 4  # no data; cloud; blue is missing
@@ -304,6 +322,21 @@ def test_sar_of_another_projection_is_put_onto_the_scene(tmp_path: Path) -> None
         restored(scene, tmp_path / path.stem, network(model, uses_sar=True), sar=path, tile=512)
         shown.append(model.radar[0].numpy())
     assert np.abs(shown[0] - shown[1]).mean() < 0.01
+
+
+def test_far_from_sar_a_network_is_shown_its_median(tmp_path: Path) -> None:
+    """And not 0 dB, which is brighter than any land."""
+    scene = write_order(tmp_path, ground(64, 1000))
+    sar = write_sar(tmp_path / "s1.tif", 64, 60)
+    model = Echo()
+    said: list[str] = []
+    settings = replace(SMALL, sar=sar)
+    restore_scene(scene, tmp_path / "out", network(model, uses_sar=True), settings, say=said.append)
+    assert said[-1].endswith("covers 6 % of the scene; elsewhere its nearest values are shown")
+    median = np.median(read(sar), axis=(1, 2))
+    expected = (median - [-25, -32.5]) / [25, 32.5]
+    far = model.radar[-1].numpy()
+    assert_allclose(far, np.broadcast_to(expected[:, None, None], far.shape), atol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -415,7 +448,7 @@ def test_a_scene_of_nodata_is_refused(tmp_path: Path, echo: Network) -> None:
 
 @pytest.mark.parametrize("most", [20_000, 300_000])
 def test_a_full_disk_is_one_line_and_keeps_the_tiles(tmp_path: Path, most: int) -> None:
-    """The system refuses to write more: the second tile, then the image, which is of noise."""
+    """The system refuses to write more: of the first tile, or of the image, which is noise."""
     image = np.random.default_rng(0).uniform(0.02, 0.4, (4, 300, 300)).astype(np.float32)
     scene, out = write_order(tmp_path, image), tmp_path / "out"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -426,7 +459,8 @@ def test_a_full_disk_is_one_line_and_keeps_the_tiles(tmp_path: Path, most: int) 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "\n" not in str(told.value)
-    assert [path.name for path in out.iterdir()] == [f".{NAME}_restored.unfinished"]
+    kept = [] if most == 20_000 else [f".{NAME}_restored.unfinished"]
+    assert [path.name for path in out.iterdir()] == kept
     again = Echo()
     done = restored(scene, out, network(again))
     assert len(again.seen) == (16 if most == 20_000 else 0)
