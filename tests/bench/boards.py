@@ -7,6 +7,7 @@ import json
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -62,19 +63,40 @@ def twins(folder: Path) -> None:
     put(folder, replace(best, frame=frame))
 
 
+class PackedArrays:
+    """Arrays of the page, read as the page does.
+
+    Args:
+        facts: Of each array; see ``ArrayStore``.
+        text: All of them.
+    """
+
+    def __init__(self, facts: dict[str, list], text: str) -> None:
+        self.facts = facts
+        self.packed = zlib.decompress(base64.b64decode(text), -zlib.MAX_WBITS)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        start, length, width, low, step, sizes, kind = self.facts[key]
+        planes = np.frombuffer(self.packed, np.uint8, length * width, start).reshape(width, length)
+        digits = (planes.astype(float) * 256.0 ** np.arange(width)[:, None]).sum(0)
+        of = self[sizes] if sizes else None
+        match KINDS[kind]:
+            case "whole" if of is None:
+                return (digits + low) * step
+            case "whole":
+                return digits + low + np.floor(of * step + 0.5)
+            case "linear":
+                return of * (digits + low) * step
+        values = np.where(digits > 0, of * np.exp((digits + low) * step), 0)
+        return of - values if KINDS[kind] == "rest" else values
+
+
 def numbers(arrays: ArrayStore, key: str) -> np.ndarray:
-    """Read an array as the page does."""
-    start, length, width, low, step, sizes, kind = arrays.facts[key]
-    packed = zlib.decompress(base64.b64decode(arrays.text), -zlib.MAX_WBITS)
-    planes = np.frombuffer(packed, np.uint8, length * width, start).reshape(width, length)
-    digits = (planes.astype(float) * 256.0 ** np.arange(width)[:, None]).sum(0)
-    of = numbers(arrays, sizes) if sizes else None
-    match KINDS[kind]:
-        case "whole" if of is None:
-            return (digits + low) * step
-        case "whole":
-            return digits + low + np.floor(of * step + 0.5)
-        case "linear":
-            return of * (digits + low) * step
-    values = np.where(digits > 0, of * np.exp((digits + low) * step), 0)
-    return of - values if KINDS[kind] == "rest" else values
+    """An array that was kept."""
+    known = _READ.get(arrays)
+    if known is None or known.facts != arrays.facts:
+        known = _READ[arrays] = PackedArrays(dict(arrays.facts), arrays.text)
+    return known[key]
+
+
+_READ: WeakKeyDictionary[ArrayStore, PackedArrays] = WeakKeyDictionary()

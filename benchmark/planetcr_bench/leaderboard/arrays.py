@@ -1,8 +1,8 @@
 """Pack the sums that the leaderboard's page computes from into one short compressed text.
 
 A score is a ratio of the sums of hundreds of cells, so a cell needs few digits. What rounding takes
-from it is given to the same cell of the next AOI: then the sums over AOIs are right. Counts are
-exact.
+from it is given to other cells of its AOI and to the same cells of other AOIs, so that the sums of
+both are about right. Counts are exact.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import hashlib
 import math
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -90,7 +91,8 @@ class ArrayStore:
         Args:
             values: One of each cell, not negative unless linear.
             sizes: Key of whole numbers, one of each cell.
-            groups: Of cells, within which rounding is passed on: a number for each.
+            groups: Groups of cells within which rounding is passed on, shape (cells, any): in each
+                column a number per group.
             rest: Keep what is missing to the sizes, where that is smaller.
             linear: Keep ratios in equal steps, where they are logarithms already.
 
@@ -128,16 +130,16 @@ def _logarithms(
 ) -> NDArray[np.int64]:
     """Steps of the logarithm of each ratio; the largest cells first, whose rounding weighs most."""
     found = np.full(len(values), _NOTHING)
-    carried = dict.fromkeys(groups.tolist(), 0.0)
+    carried: list[dict[int, float]] = [dict.fromkeys(column, 0.0) for column in groups.T.tolist()]
     for cell in np.argsort(-values, kind="stable").tolist():
-        value, size, group = float(values[cell]), float(sizes[cell]), int(groups[cell])
+        value, size, own = float(values[cell]), float(sizes[cell]), groups[cell].tolist()
         if value <= 0 or size <= 0:
             continue
-        exact, wanted = math.log(value / size) / step, value + carried[group]
+        exact = math.log(value / size) / step
+        wanted = value + _mean(carried, own)
         steps = math.log(wanted / size) / step if wanted > 0 else -math.inf
-        count = round(min(max(steps, math.floor(exact)), math.ceil(exact)))  # a neighbour of exact
-        carried[group] = wanted - size * math.exp(count * step)
-        found[cell] = count
+        found[cell] = round(min(max(steps, math.floor(exact)), math.ceil(exact)))  # a neighbour
+        _carry(carried, own, value - size * math.exp(found[cell] * step))
     return found
 
 
@@ -145,11 +147,20 @@ def _linear(
     values: NDArray[np.float64], sizes: NDArray[np.float64], groups: NDArray[Any], step: float
 ) -> NDArray[np.int64]:
     """Steps of each ratio."""
-    found = []
-    carried = dict.fromkeys(groups.tolist(), 0.0)
-    for value, size, group in zip(values.tolist(), sizes.tolist(), groups.tolist(), strict=True):
-        wanted = value + carried[group]
-        count = round(wanted / size / step) if size > 0 else 0
-        carried[group] = wanted - size * count * step
-        found.append(count)
-    return np.array(found, np.int64)
+    found = np.zeros(len(values), np.int64)
+    carried: list[dict[int, float]] = [dict.fromkeys(column, 0.0) for column in groups.T.tolist()]
+    for cell in np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes > 0)].tolist():
+        value, size, own = float(values[cell]), float(sizes[cell]), groups[cell].tolist()
+        found[cell] = round((value + _mean(carried, own)) / size / step)
+        _carry(carried, own, value - size * found[cell] * step)
+    return found
+
+
+def _mean(carried: Sequence[Mapping[int, float]], own: Sequence[int]) -> float:
+    """What rounding took from the groups of a cell."""
+    return sum(each[group] for each, group in zip(carried, own, strict=True)) / len(own)
+
+
+def _carry(carried: Sequence[dict[int, float]], own: Sequence[int], rounded: float) -> None:
+    for each, group in zip(carried, own, strict=True):
+        each[group] += rounded

@@ -195,8 +195,9 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
 
 
 def _selections(positions: NDArray[Any]) -> NDArray[Any]:
-    """A number for all cells that differ in the AOI alone."""
-    return np.unique(positions[:, 1:], axis=0, return_inverse=True)[1].ravel()
+    """For each cell a number of its AOI, and one for all cells that differ in the AOI alone."""
+    parts = np.unique(positions[:, 1:], axis=0, return_inverse=True)[1].ravel()
+    return np.stack([positions[:, 0], parts], 1)
 
 
 def _kept_sums(

@@ -9,7 +9,7 @@ from boards import numbers
 from planetcr_bench.leaderboard.arrays import COARSEST, LONG, ArrayStore
 
 CELLS = 2 * LONG
-GROUPS = np.arange(CELLS) % 50
+GROUPS = np.stack([np.arange(CELLS) % 50, np.arange(CELLS) // 100], 1)
 RNG = np.random.default_rng(0)
 COUNTS = RNG.integers(0, 1000, CELLS)
 ERRORS = np.where(COUNTS % 7 > 0, COUNTS * np.exp(RNG.normal(-3, 1, CELLS)).clip(0, 1), 0)
@@ -32,16 +32,17 @@ def test_no_cell_is_far_off_and_totals_of_groups_are_right(rest: bool) -> None:
     kept = COUNTS - numbers(arrays, key) if rest else numbers(arrays, key)
     assert ((kept == 0) == (ERRORS == 0)).all()
     np.testing.assert_allclose(kept, ERRORS, rtol=np.expm1(COARSEST))
-    totals = (np.bincount(GROUPS, values) for values in (kept, ERRORS))
-    np.testing.assert_allclose(*totals, rtol=1e-4)
+    for groups in GROUPS.T:
+        totals = (np.bincount(groups, values) for values in (kept, ERRORS))
+        np.testing.assert_allclose(*totals, rtol=1e-3)
 
 
 def test_decibels_may_be_negative() -> None:
     arrays = ArrayStore()
     decibels = COUNTS * RNG.normal(0, 20, CELLS)
     key = arrays.ratios(decibels, arrays.whole(COUNTS), groups=GROUPS, linear=True)
-    assert abs(numbers(arrays, key) - decibels)[COUNTS > 0].max() < 2 * COARSEST * COUNTS.max()
-    assert numbers(arrays, key).sum() == pytest.approx(decibels.sum(), abs=200)
+    assert abs(numbers(arrays, key) - decibels)[COUNTS > 0].max() < 3 * COARSEST * COUNTS.max()
+    assert numbers(arrays, key).sum() == pytest.approx(decibels.sum(), abs=500)
 
 
 def test_the_text_is_short() -> None:
