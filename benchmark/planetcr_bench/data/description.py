@@ -395,7 +395,7 @@ def check_track(track: str | None) -> str | None:
         ValueError: It is not in lower case, or too long.
     """
     if track is not None and not re.fullmatch(TRACK_NAME, track):
-        raise ValueError(f"expected a short name in lower case, without spaces, got {shown(track)}")
+        raise ValueError(f"expected a name in lower case, such as our-pairs, got {shown(track)}")
     return track
 
 
