@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from planetcr_bench.submission.pack import pack
 
 pytestmark = pytest.mark.usefixtures("ledgers_alone", "ledgers_decoded_here")
 
-RGB: dict[str, object] = {
+RGB: dict[str, Any] = {
     "title": "Our pairs",
     "track": "our-pairs",
     "bands": ["red", "green", "blue"],
@@ -111,7 +112,7 @@ def test_a_split_may_have_any_name(ours: Path, tmp_path: Path) -> None:
 
 
 def test_an_entry_by_another_description_is_refused(ours: Path, tmp_path: Path) -> None:
-    optical = {**RGB["optical"], "clip": [0.0, 200.0]}  # type: ignore[dict-item]
+    optical = {**RGB["optical"], "clip": [0.0, 200.0]}
     other = write_description(tmp_path / "other.toml", {**RGB, "optical": optical})
     (tmp_path / "work").mkdir()
     with pytest.raises(SubmissionError, match="expected an entry without errors") as refusal:
