@@ -59,8 +59,7 @@ CheckData = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Dataset: the folder that holds train/ and test/. Without it, nothing is measured "
-        "again.",
+        help="Folder of the dataset. Without it, nothing is measured again.",
     ),
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there of the same name.")]

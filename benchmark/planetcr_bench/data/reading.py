@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from planetcr_bench.constants import OPTICAL_BANDS, PRODUCTS
+from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import KINDS, OPTICAL
 from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
@@ -66,9 +66,7 @@ class Raster:
     tags: Tags = NO_TAGS
 
 
-def read_raster(
-    path: Path, accept: Accept | None = None, *, bands: int | None = len(OPTICAL_BANDS)
-) -> Raster:
+def read_raster(path: Path, accept: Accept | None = None, *, bands: int | None = None) -> Raster:
     """Decode one GeoTIFF, PNG, JPEG or ``.npy`` file as it is stored.
 
     Args:
