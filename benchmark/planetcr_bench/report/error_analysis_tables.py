@@ -107,7 +107,8 @@ def aoi_tables(analysis: ErrorAnalysis) -> list[Table]:
     cover = ["mean cloud cover [%]"] * analysis.known.masks
     cluster = analysis.ledgers[0].imagery.cluster
     header = ["Method", "", cluster, *["latitude, longitude [°]"] * located, *cover, *_SCORES]
-    title = f"{analysis.clusters[0].upper()}{analysis.clusters[1:]} with the lowest and the highest PSNR"
+    first, rest = analysis.clusters[0].upper(), analysis.clusters[1:]
+    title = f"{first}{rest} with the lowest and the highest PSNR"
     return [_table(title, [*header, _GAIN, "scenes"], rows, analysis)] if rows else []
 
 
