@@ -12,7 +12,12 @@ from typing import Final
 PRODUCTS: Final = ("clear", "cloudy", "sar", "land_cover", "cloud_mask")
 """What a scene may have, in the order of the authors' CSV lists and of a scene's digest."""
 
-SPLITS: Final = ("train", "val", "test")
+SPLIT_NAME: Final = r"[a-z0-9][a-z0-9_-]{0,30}"
+"""Valid names of splits; scores of any other than ``test`` have a track of their own."""
+
+TRACK_NAME: Final = r"[a-z0-9][a-z0-9.-]{0,47}"
+"""Valid names of tracks, before that of a split."""
+
 SEASONS: Final = ("spring", "summer", "fall", "winter")
 
 OPTICAL_BANDS: Final = ("blue", "green", "red", "nir")

@@ -50,7 +50,8 @@ def compare(
 ) -> None:
     """Compare runs on one dataset: Tab. 2 and Fig. 5 with all of them.
 
-    Every score has a 95 % interval over AOIs, every two runs their paired difference and its p.
+    Every score has a 95 % interval over AOIs, or what else groups the dataset's scenes, every two
+    runs their paired difference and its p.
     Runs with a segmenter also get Tab. 3 and Fig. 6; an error analysis follows.
     """
     from planetcr_bench import api

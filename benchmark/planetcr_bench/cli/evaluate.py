@@ -20,9 +20,7 @@ def evaluate(
     ],
     data: options.DataOption = None,
     dataset: options.Description = None,
-    split: Annotated[
-        str | None, typer.Option(help="Split to score: train, val or test.", show_default="test")
-    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split to score.", show_default="test")] = None,
     scene_list: options.SceneList = None,
     masks: options.Masks = None,
     mask_rule: options.MaskRule = None,

@@ -48,7 +48,7 @@ def gallery(
         Literal["spread", "classes", "best", "median", "worst"] | None,
         typer.Option(
             help="spread: evenly over cloud cover (5 scenes are one per bin of Fig. 5), seasons "
-            "and AOIs. classes: scenes in which each land-cover class in turn prevails, near the "
+            "and places. classes: scenes in which each land-cover class in turn prevails, near the "
             "median cloud cover. The others: by a score of the first folder.",
             show_default="spread",
         ),

@@ -9,7 +9,9 @@ import typer
 
 from planetcr_bench.errors import UsageError
 
-Data = Annotated[Path, typer.Argument(help="Dataset: the folder that holds train/ and test/.")]
+Data = Annotated[
+    Path, typer.Argument(help="Folder of the dataset; Planet-CR's holds train/ and test/.")
+]
 Description = Annotated[
     str | None,
     typer.Option(
@@ -24,23 +26,24 @@ DatasetOption = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Dataset: the folder that holds train/ and test/. By default the environment variable "
-        "PLANETCR_DATA.",
+        help="Folder of the dataset; Planet-CR's holds train/ and test/. By default the "
+        "environment variable PLANETCR_DATA.",
     ),
 ]
 DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Dataset: the folder that holds train/ and test/. By default the environment variable "
-        "PLANETCR_DATA, or what predictions.toml names.",
+        help="Folder of the dataset; Planet-CR's holds train/ and test/. By default the "
+        "environment variable PLANETCR_DATA, or what predictions.toml names.",
     ),
 ]
 Split = Annotated[str, typer.Option(help="Split of the dataset.")]
 SceneList = Annotated[
     Path | None,
     typer.Option(
-        "--list", help="The authors' CSV list of the scenes to use (five columns, no header)."
+        "--list",
+        help="CSV list of the scenes to use: the name or all files of one in each line, no header.",
     ),
 ]
 Masks = Annotated[

@@ -59,8 +59,7 @@ CheckData = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Dataset: the folder that holds train/ and test/. Without it, nothing is measured "
-        "again.",
+        help="Folder of the dataset. Without it, nothing is measured again.",
     ),
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there of the same name.")]
@@ -97,7 +96,7 @@ def pack(
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Split to score: train, val or test.", show_default="test"),
+        typer.Option(help="Split to score.", show_default="test"),
     ] = None,
     allow_missing: Annotated[
         bool,
@@ -110,6 +109,8 @@ def pack(
     data: options.DataOption = None,
     dataset: options.Description = None,
     scene_list: options.SceneList = None,
+    masks: options.Masks = None,
+    mask_rule: options.MaskRule = None,
     results: Annotated[
         Path | None,
         typer.Option(help="Folder of results that the run goes to, too.", show_default="none"),
@@ -124,6 +125,7 @@ def pack(
 
     An entry holds the card, the ledger with the digest of every prediction, and a report.
     """
+    from planetcr_bench.data.masks import other_masks
     from planetcr_bench.submission import pack as packing
     from planetcr_bench.utils.untrusted import printable
 
@@ -135,6 +137,7 @@ def pack(
         described=dataset,
         split=split,
         scene_list=scene_list,
+        masks=other_masks(masks, mask_rule),
         name=name,
         results=results,
         with_predictions=with_predictions,
@@ -164,6 +167,8 @@ def check(
     data: CheckData = None,
     dataset: options.Description = None,
     scene_list: options.SceneList = None,
+    masks: options.Masks = None,
+    mask_rule: options.MaskRule = None,
     results: Annotated[
         Path | None,
         typer.Option(help="Folder of results whose runs the entry is compared with."),
@@ -178,7 +183,7 @@ def check(
         raise UsageError(f"--results: expected a folder of results, got {results}")
     result = _check(
         entry, sample, seed, data, dataset, scene_list, results, _segmenters(segmenter, device),
-        workers, quiet=as_json,
+        workers, masks=masks, mask_rule=mask_rule, quiet=as_json,
     )  # fmt: skip
     _print_result(result, as_json=as_json)
 
@@ -192,6 +197,8 @@ def accept(
     data: CheckData = None,
     dataset: options.Description = None,
     scene_list: options.SceneList = None,
+    masks: options.Masks = None,
+    mask_rule: options.MaskRule = None,
     replace: Replace = False,
     segmenter: options.Segmenters = None,
     device: options.Device = "auto",
@@ -206,7 +213,8 @@ def accept(
     accepting.check_results(entry, results)
     result = _check(
         entry, sample, seed, data, dataset, scene_list, results if results.exists() else None,
-        _segmenters(segmenter, device), workers, replace_old=replace, quiet=as_json,
+        _segmenters(segmenter, device), workers, masks=masks, mask_rule=mask_rule,
+        replace_old=replace, quiet=as_json,
     )  # fmt: skip
     folder = accepting.accept(result, results, replace_old=replace)
     _print_result(result, as_json=as_json, accepted=str(folder))
@@ -232,9 +240,12 @@ def _check(
     segmenters: Sequence[Segmenter],
     workers: int | None,
     *,
+    masks: Path | None,
+    mask_rule: str | None,
     replace_old: bool = False,
     quiet: bool,
 ) -> CheckResult:
+    from planetcr_bench.data.masks import other_masks
     from planetcr_bench.submission import check as checking
 
     if sample != "all" and not (sample.isascii() and sample.isdigit()):
@@ -243,6 +254,7 @@ def _check(
         data=data,
         described=dataset,
         scene_list=scene_list,
+        masks=other_masks(masks, mask_rule),
         results=results,
         replace_old=replace_old,
         sample=None if sample == "all" else int(sample),

@@ -66,7 +66,8 @@ def print_dataset_report(report: DatasetReport) -> None:
             )
             if counts
         ]
-        table = Table(title=f"{split}: {scenes}{groups}", title_justify="left", title_style="bold")
+        out.print(f"{split}: {scenes}{groups}", style="bold", highlight=False, markup=False)
+        table = Table()
         for name, unit, _ in columns:
             table.add_column(name)
             table.add_column(unit, justify="right")
@@ -74,8 +75,6 @@ def print_dataset_report(report: DatasetReport) -> None:
             table.add_row(*(str(cell) for pair in cells for cell in pair or ("", "")))
         if columns:
             out.print(table)
-        else:
-            out.print(table.title, style="bold", highlight=False)
         out.print(_images_line(report, part), highlight=False, markup=False)
         out.print(f"fingerprint of {split}: {part.fingerprint or 'none'}\n", highlight=False)
     if report.masks is not None:

@@ -102,8 +102,8 @@ def train(
     val_share: Annotated[
         float,
         typer.Option(
-            help="Share of the training AOIs to hold out for validation; 0: no validation. A split "
-            "val of the dataset is used instead, unless --list is given.",
+            help="Share of the training AOIs, or of other clusters, to hold out for validation; 0: "
+            "no validation. A split val of the dataset is used instead, unless --list is given.",
         ),
     ] = 0.05,
     val_scenes: Annotated[

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from planetcr_bench.constants import CLUSTER_NAME, PRODUCTS
+from planetcr_bench.constants import CLUSTER_NAME, PRODUCTS, TRACK_NAME
 from planetcr_bench.data.description_checks import faults_of
 from planetcr_bench.data.encodings import (
     OPTICAL,
@@ -392,10 +392,10 @@ def check_track(track: str | None) -> str | None:
     """Refuse a name of a track that is not plain.
 
     Raises:
-        ValueError: It is not in lower case.
+        ValueError: It is not in lower case, or too long.
     """
-    if track is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", track):
-        raise ValueError(f"expected a name in lower case, got {shown(track)}")
+    if track is not None and not re.fullmatch(TRACK_NAME, track):
+        raise ValueError(f"expected a name in lower case, such as our-pairs, got {shown(track)}")
     return track
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from planetcr_bench.constants import SPLIT_NAME
 from planetcr_bench.data.encodings import KINDS, OPTICAL
 from planetcr_bench.data.templates import INTEGER, field_names, template_fault
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -96,7 +97,7 @@ def _split_faults(described: Description) -> Iterator[str]:
     if not described.splits:
         yield "splits: expected at least one, got none"
     for name, split in described.splits.items():
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,30}", name):
+        if not re.fullmatch(SPLIT_NAME, name):
             yield f"splits: expected names in lower case, got {name!r}"
         if split.field is not None and split.field not in described.scene_fields:
             fields = ", ".join(described.scene_fields)

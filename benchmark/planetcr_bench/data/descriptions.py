@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import tomli_w
+
 from planetcr_bench.constants import PLANET_CR
 from planetcr_bench.data.description import Description, Split
 from planetcr_bench.data.metadata import METADATA, read_metadata
@@ -55,6 +57,20 @@ def _with_lists(splits: dict[str, Split], folder: Path) -> dict[str, Split]:
         else split
         for name, split in splits.items()
     }
+
+
+def is_built_in(described: Description) -> bool:
+    """Whether a description is one of the catalogue."""
+    return any(load_description(name) == described for name in catalogue())
+
+
+def to_text(described: Description) -> str:
+    """A description as TOML for others: complete, and without folders of this machine."""
+    content = described.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    for split in content.get("splits", {}).values():
+        if "file" in split:  # which was made absolute where it lies beside the description
+            split["file"] = Path(split["file"]).name
+    return tomli_w.dumps(content)
 
 
 def describe(data: Path, dataset: str | Path | None = None) -> Description:

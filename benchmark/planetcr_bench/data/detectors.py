@@ -32,7 +32,7 @@ from planetcr_bench.data.scene_files import CLOUD_MASK, SceneFiles
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.extras import need_masks
 from planetcr_bench.utils.files import atomic_write
-from planetcr_bench.utils.folders import is_litter
+from planetcr_bench.utils.folders import begun
 from planetcr_bench.utils.parallel import Workers, run_ordered, track
 from planetcr_bench.utils.untrusted import printable
 
@@ -218,15 +218,7 @@ def _expect_bands(data: Path, description: Description) -> None:
 
 def _claim(out: Path, record: MaskRecord) -> None:
     """Claim the folder, or refuse: masks of two kinds must never be mixed."""
-    if out.exists() and not out.is_dir():
-        raise DatasetError(f"{printable(out)}: expected a folder, found a file")
-    inside = [path.name for path in out.iterdir()] if out.exists() else []
-    files = {name for name in inside if not name.startswith(".") and not is_litter(name)}
-    if files and MASK_RECORD not in files:
-        raise DatasetError(
-            f"{printable(out)}: expected a new or empty folder, found other files there"
-        )
-    old = read_mask_record(out) if files else None
+    old = read_mask_record(out) if begun(out, MASK_RECORD, error=DatasetError) else None
     if old is not None:
         same = old.model_copy(update={"fingerprints": record.fingerprints}) == record
         known = old.fingerprints

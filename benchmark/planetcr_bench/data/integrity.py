@@ -177,7 +177,7 @@ def check_dataset(
     problems += [line for line in lines if line not in renamed]
     problems += _in_two_splits(states, description)
     warnings += [warning for state in everything for warning in state.warnings]
-    warnings += _overlaps(states, description) + _inverted_masks(states)
+    warnings += _overlaps(states, description) + _repeated(states) + _inverted_masks(states)
     if description.cluster is None:
         kind = "no cluster in the description: intervals take scenes as independent, and are too "
         warnings.append((f"{kind}narrow where they are not", str(data)))
@@ -303,6 +303,23 @@ def _overlaps(
                         lines[kind, pair] = None
                 cells[cell].append((split, state))
     return list(lines)
+
+
+def _repeated(states: Mapping[str, Sequence[SceneState]]) -> list[tuple[str, str]]:
+    """Find scenes that repeat the pixels of another, of the same split or of another one."""
+    first: dict[bytes, tuple[str, str]] = {}
+    noted = []
+    for split, split_states in states.items():
+        for state in split_states:
+            if state.digest is None:
+                continue
+            scene = split, state.files.name
+            other = first.setdefault(state.digest, scene)
+            if other != scene:
+                where = "of two splits" if other[0] != split else "of one split"
+                kind = f"scenes {where} with the same pixels in all files"
+                noted.append((kind, f"{'/'.join(other)} and {'/'.join(scene)}"))
+    return noted
 
 
 def _longest_side(states: Mapping[str, Sequence[SceneState]]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -99,6 +99,8 @@ def with_masks(
 ) -> list[SceneFiles]:
     """Scenes with masks from elsewhere, matched by name; files of other scenes do not matter.
 
+    A scene of several dates has one file, or one for each date.
+
     Args:
         scenes: Of a dataset.
         masks: None leaves the scenes as they are.
@@ -115,17 +117,8 @@ def with_masks(
     for path in image_files(masks.folder.absolute(), error=DatasetError):
         if ending(path) in KINDS:
             by_stem.setdefault(path.stem, []).append(path)
-    chosen, problems = [], []
-    for files in scenes:
-        stems = [files.name, *(f"{start}{files.name}" for start in files.description.file_starts)]
-        paths = [path for stem in stems for path in by_stem.get(stem, [])]
-        usual = masks.folder.absolute() / f"{files.name}.tif"
-        if not paths:
-            problems.append(f"{usual}: expected the mask of the scene, found no such file")
-        elif len(paths) > 1:
-            problems.append(f"{paths[1]}: expected one mask of {files.name}, got also {paths[0]}")
-        path = paths[0] if paths else usual
-        chosen.append(replace(files, mask=MaskFile(str(path), masks.rule)))
+    problems: list[str] = []
+    chosen = [replace(files, mask=_mask_of(files, masks, by_stem, problems)) for files in scenes]
     if problems and complete:
         raise DatasetError(
             f"{printable(masks.folder)}: expected a mask for each of {len(chosen)} scenes, in "
@@ -133,6 +126,30 @@ def with_masks(
             problems,
         )
     return chosen
+
+
+def _mask_of(
+    files: SceneFiles, masks: OtherMasks, by_stem: Mapping[str, list[Path]], problems: list[str]
+) -> MaskFile:
+    """The mask of a scene; what is wrong with its files is added to the problems."""
+    starts, names = files.description.file_starts, [files.name]
+    if not _of_name(files.name, starts, by_stem) and any(map(by_stem.get, files.date_names)):
+        names = files.date_names
+    paths = []
+    for name in names:
+        found = _of_name(name, starts, by_stem)
+        usual = masks.folder.absolute() / f"{name}.tif"
+        if not found:
+            problems.append(f"{usual}: expected the mask of the scene, found no such file")
+        elif len(found) > 1:
+            problems.append(f"{found[1]}: expected one mask of {name}, got also {found[0]}")
+        paths.append(str(found[0] if found else usual))
+    return MaskFile(tuple(paths), masks.rule)
+
+
+def _of_name(name: str, starts: Iterable[str], by_stem: Mapping[str, list[Path]]) -> list[Path]:
+    """Files of a scene, or of one of its dates, with or without a product before its name."""
+    return [path for start in ("", *starts) for path in by_stem.get(f"{start}{name}", [])]
 
 
 def masks_digest(

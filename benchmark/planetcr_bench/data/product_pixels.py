@@ -177,7 +177,10 @@ def mask_by_rule(pixels: NDArray[Any], rule: str, *, dates: int | None = None) -
     """
     images = pixels if pixels.ndim == 3 else pixels[None]
     if (dates or 1) > 1 and rule.startswith(UDM):
-        raise PixelError(f"expected a mask for each of {dates} dates, got one by the rule {rule}")
+        raise PixelError(
+            f"expected a mask for each of {dates} dates, got one by the rule {rule}; name the "
+            "files <scene>_<date>"
+        )
     expected = band_count(rule, dates)
     if len(images) != expected:
         words = f"a mask of {expected} band{'s' * (expected > 1)}"

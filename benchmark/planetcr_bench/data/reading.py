@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from planetcr_bench.constants import OPTICAL_BANDS, PRODUCTS
+from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import KINDS, OPTICAL
 from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
@@ -66,9 +66,7 @@ class Raster:
     tags: Tags = NO_TAGS
 
 
-def read_raster(
-    path: Path, accept: Accept | None = None, *, bands: int | None = len(OPTICAL_BANDS)
-) -> Raster:
+def read_raster(path: Path, accept: Accept | None = None, *, bands: int | None = None) -> Raster:
     """Decode one GeoTIFF, PNG, JPEG or ``.npy`` file as it is stored.
 
     Args:
@@ -129,9 +127,21 @@ def read_product(files: SceneFiles, product: str) -> Raster:
 
 def _read_mask(files: SceneFiles, mask: MaskFile) -> Raster:
     """The mask of a scene from elsewhere, on the grid of its images as they are read."""
-    path = Path(mask.path)
     dates = len(files.paths("cloudy")) if files.description.has_dates else None
-    bands = band_count(mask.rule, dates)
+    if len(mask.paths) == 1:
+        return _read_mask_file(Path(mask.paths[0]), mask.rule, dates)
+    rasters = [_read_mask_file(Path(path), mask.rule, None) for path in mask.paths]
+    shape = rasters[0].pixels.shape
+    for path, raster in zip(mask.paths, rasters, strict=True):
+        if raster.pixels.shape != shape:
+            got = raster.pixels.shape
+            raise DatasetError(f"{path}: expected shape {shape} of the other dates, got {got}")
+    return replace(rasters[0], pixels=np.stack([raster.pixels for raster in rasters]))
+
+
+def _read_mask_file(path: Path, rule: str, dates: int | None) -> Raster:
+    """A mask of one date, shape (H, W); or of some dates, (T, H, W)."""
+    bands = band_count(rule, dates)
 
     def accept(header: Header) -> None:
         got = header.shape if len(header.shape) == 2 else (bands, *header.shape[1:])
@@ -141,7 +151,7 @@ def _read_mask(files: SceneFiles, mask: MaskFile) -> Raster:
 
     raster = read_raster(path, accept, bands=bands)
     try:
-        return replace(raster, pixels=mask_by_rule(raster.pixels, mask.rule, dates=dates))
+        return replace(raster, pixels=mask_by_rule(raster.pixels, rule, dates=dates))
     except PixelError as fault:
         raise DatasetError(f"{path}: {fault}") from fault
 

@@ -18,11 +18,11 @@ class MaskFile:
     """The mask of a scene from elsewhere, in place of the dataset's own.
 
     Attributes:
-        path: Of the file.
+        paths: Of its file; or of one file for each date.
         rule: Which bands and values mean cloud; see ``mask_rules``.
     """
 
-    path: str
+    paths: tuple[str, ...]
     rule: str
 
 
@@ -92,8 +92,8 @@ class SceneFiles:
     @property
     def folders(self) -> list[Path]:
         """Folders that its files lie in, at any depth."""
-        masks = [] if self.mask is None else [Path(self.mask.path).parent]
-        return [Path(self.split_folder), *masks]
+        masks = () if self.mask is None else self.mask.paths
+        return [Path(self.split_folder), *(Path(path).parent for path in masks)]
 
     @property
     def split_folder(self) -> str:
@@ -110,7 +110,7 @@ class SceneFiles:
         Their extensions are in any case; the usual name stands for a file that does not exist.
         """
         if product == CLOUD_MASK and self.mask is not None:
-            return [[Path(self.mask.path)]]
+            return [[Path(path)] for path in self.mask.paths]
         templates = self.description.templates(product)
         for name, relative in self.found:
             if name == product:
@@ -124,12 +124,24 @@ class SceneFiles:
     def dates(self) -> str:
         """What tells the cloudy images of the scene apart, such as ``t = 0, 1, 2``; else empty."""
         names = self.description.own_fields.get("cloudy", ())
+        columns = zip(*self._date_values, strict=True)
+        return "; ".join(
+            f"{name} = {', '.join(column)}" for name, column in zip(names, columns, strict=True)
+        )
+
+    @property
+    def date_names(self) -> list[str]:
+        """Name of each of its dates, such as ``T12TUR_R027_0_2``; none if it has no dates."""
+        return ["_".join([self.name, *values]) for values in self._date_values]
+
+    @property
+    def _date_values(self) -> list[list[str]]:
+        """Fields that tell each of its cloudy images from the others."""
+        names = self.description.own_fields.get("cloudy", ())
         template = self.description.templates("cloudy")[0]
         files = [paths[0].relative_to(self.folder) for paths in self.paths("cloudy") if names]
         values = [template.match(file.as_posix(), self.fields) or {} for file in files]
-        return "; ".join(
-            f"{name} = {', '.join(str(each.get(name, '')) for each in values)}" for name in names
-        )
+        return [[str(each.get(name, "")) for name in names] for each in values]
 
     @property
     def date_fault(self) -> str:

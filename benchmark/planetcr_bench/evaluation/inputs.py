@@ -23,7 +23,7 @@ from planetcr_bench.utils.parallel import Workers
 DATA_VARIABLE: Final = "PLANETCR_DATA"
 
 _THREE_WAYS: Final = (
-    "give the dataset with --data FOLDER (the folder that holds train/ and test/)",
+    "give the dataset with --data FOLDER (of Planet-CR the one that holds train/ and test/)",
     f"or set the environment variable {DATA_VARIABLE} to that folder",
     f'or name it in {CARD} beside the predictions (dataset = "FOLDER")',
 )

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from planetcr_bench.constants import (
     OPTICAL_BANDS,
-    OPTICAL_RESOLUTION_M,
     REGIONS,
     THICKNESS_EDGES,
     UNKNOWN,
@@ -160,7 +159,7 @@ def plain_groups(
     size: tuple[int, int],
     land_cover: NDArray[np.uint8] | None,
     cloud_mask: NDArray[np.bool_] | None,
-    resolution_m: float | None = OPTICAL_RESOLUTION_M,
+    resolution_m: float | None,
 ) -> NDArray[np.uint8]:
     """Group of each pixel by land cover and region, as in ``PLAIN_GROUPS``.
 

@@ -88,9 +88,7 @@ def find_common_dataset(
         PredictionError: Predictions are of another split.
     """
     if not data.is_dir():
-        raise DatasetError(
-            f"{data}: expected the folder that holds train/ and test/, got no folder"
-        )
+        raise DatasetError(f"{data}: expected the folder of a dataset, found no such folder")
     cards = [(folder, read_card(folder)) for folder in folders]
     for folder, card in cards:
         try:

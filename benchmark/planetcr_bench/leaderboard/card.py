@@ -38,7 +38,7 @@ hardware = ""          # on which it was trained and run, and for how long
 # paper = ""           # title or address
 # code = ""            # address, https://...
 # parameters = 0       # trained parameters; `planetcr-bench models NAME` counts them
-# macs = 0             # multiply-adds for one patch of 300 x 300 pixels
+# macs = 0             # multiply-adds for one patch of the dataset, such as 300 x 300 pixels
 # bibtex = '''
 # @article{key,
 #   title = {...},
@@ -152,7 +152,7 @@ class EntryCard(FileModel):
         paper: Title or address.
         code: Address.
         parameters: Number of trained parameters.
-        macs: Multiply–adds for one patch of 300 × 300 pixels.
+        macs: Multiply–adds for one patch of the dataset, of Planet-CR 300 × 300 pixels.
         bibtex: One entry.
         notes: Anything else.
     """

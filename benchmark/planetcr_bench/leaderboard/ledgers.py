@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
-from planetcr_bench.constants import INPUT_WINDOWS, RUN_NAME
+from planetcr_bench.constants import INPUT_WINDOWS, RUN_NAME, SPLIT_NAME
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.card import text_errors
 from planetcr_bench.metrics.protocols import PROTOCOLS
@@ -80,8 +80,8 @@ class Record(FileModel):
     model_config = ConfigDict(extra="ignore")
 
     name: Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
-    track: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,79}$")]
-    split: Literal["train", "val", "test"]
+    track: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
+    split: Annotated[str, Field(pattern=f"^{SPLIT_NAME}$")]
     complete: bool
     scenes: Annotated[int, Field(ge=1)]
     expected_scenes: Annotated[int, Field(le=MOST_SCENES)]

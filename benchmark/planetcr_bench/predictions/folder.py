@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planetcr_bench.constants import INPUT_WINDOWS, OPTICAL_SIZE, UNKNOWN_INPUT
+from planetcr_bench.constants import INPUT_WINDOWS, UNKNOWN_INPUT
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import PredictionError
 from planetcr_bench.predictions.card import CARD, Card
@@ -97,7 +97,7 @@ def find_predictions(folder: Path, card: Card, scenes: Sequence[SceneFiles]) -> 
             problems.append(f"{folder / scene.name}.tif: expected a prediction, found no such file")
     if not form.crop:
         return Predictions(folder, card, {s: path for s, (path, _) in headers.items()}, 0, problems)
-    size = max((size for _, size in headers.values()), default=OPTICAL_SIZE)
+    size = max((size for _, size in headers.values()), default=(form.size or (0,))[-1])
     files = {}
     for scene, (path, side) in headers.items():
         if side == size:

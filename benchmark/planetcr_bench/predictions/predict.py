@@ -27,7 +27,7 @@ from planetcr_bench.predictions.baselines import DATED, METHODS, first_date
 from planetcr_bench.predictions.card import CARD, Card, read_card, write_card
 from planetcr_bench.predictions.format import CROP_SIZE, dtype_of, write_prediction
 from planetcr_bench.predictions.network_inputs import Inputs, batches, read_inputs
-from planetcr_bench.utils.folders import is_litter, other_spelling
+from planetcr_bench.utils.folders import begun, other_spelling
 from planetcr_bench.utils.parallel import Workers, run_ordered, track
 
 Restore = Callable[[Image, Image | None], NDArray[np.floating]]
@@ -223,13 +223,7 @@ def _address(description: str | Path) -> str:
 
 def _claim(out: Path, card: Card) -> None:
     """Claim the folder, or refuse: predictions of two methods must never be mixed."""
-    if out.exists() and not out.is_dir():
-        raise PredictionError(f"{out}: expected a folder, found a file")
-    inside = [path.name for path in out.iterdir()] if out.exists() else []
-    files = {name for name in inside if not name.startswith(".") and not is_litter(name)}
-    if files and CARD not in files:
-        raise PredictionError(f"{out}: expected a new or empty folder, found other files there")
-    if any(name != CARD for name in files):
+    if begun(out, CARD, error=PredictionError) - {CARD}:
         # fingerprint and weights say more than these
         others = {"dataset", "description", "simulation", "pretrained"}
         old, new = (c.model_dump(exclude=others) for c in (read_card(out), card))

@@ -101,12 +101,14 @@ def aoi_tables(analysis: ErrorAnalysis) -> list[Table]:
         for north, east in zip(frame["latitude"], frame["longitude"], strict=True)
     ]
     frame["cover"] = [percent(share) for share in frame["cloud_cover"]]
-    names = ["end", "aoi", "position", *["cover"] * analysis.known.masks]
+    located = bool(frame["latitude"].notna().any())
+    names = ["end", "aoi", *["position"] * located, *["cover"] * analysis.known.masks]
     rows = [_score_cells(line, *names) for line in frame.to_dict("records")]
     cover = ["mean cloud cover [%]"] * analysis.known.masks
     cluster = analysis.ledgers[0].imagery.cluster
-    header = ["Method", "", cluster, "latitude, longitude [°]", *cover, *_SCORES]
-    title = f"{analysis.clusters} with the lowest and the highest PSNR"
+    header = ["Method", "", cluster, *["latitude, longitude [°]"] * located, *cover, *_SCORES]
+    first, rest = analysis.clusters[0].upper(), analysis.clusters[1:]
+    title = f"{first}{rest} with the lowest and the highest PSNR"
     return [_table(title, [*header, _GAIN, "scenes"], rows, analysis)] if rows else []
 
 

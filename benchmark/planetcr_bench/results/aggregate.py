@@ -17,6 +17,7 @@ from planetcr_bench.metrics.protocols import PROTOCOLS, Pool, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Metric, Of, further, ratio_of
 from planetcr_bench.metrics.sums import bands_of, segmenter_columns
 from planetcr_bench.results.compact import POSITION, SEEN_BY, CompactLedger, seen_columns
+from planetcr_bench.results.imagery import masks_words, same_masks
 from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import cover_bins
@@ -537,15 +538,9 @@ def _check_imagery(first: Ledger, other: Ledger) -> None:
 
 def _check_masks(first: Ledger, other: Ledger) -> None:
     """Refuse runs whose cloud cover and regions are of different masks."""
-    ours, theirs = first.imagery, other.imagery
-    if (ours.masks, ours.masks_sha256) == (theirs.masks, theirs.masks_sha256):
+    if same_masks(first.imagery, other.imagery):
         return
-    expected, got = (
-        f"{imagery.masks} (sha256 {imagery.masks_sha256[:12]})"
-        if imagery.masks
-        else "the dataset's own or none"
-        for imagery in (ours, theirs)
-    )
+    expected, got = masks_words(first.imagery), masks_words(other.imagery)
     raise LedgerError(
         f"{other.name}: expected the cloud masks of {first.name}, {expected}, got {got}; evaluate "
         "both with the same --masks"

@@ -121,6 +121,18 @@ class Imagery:
         return f"{EDGE_M:g} m"
 
 
+def same_masks(imagery: Imagery, other: Imagery) -> bool:
+    """Whether the cloud cover and the regions of two ledgers are of the same masks."""
+    return (imagery.masks, imagery.masks_sha256) == (other.masks, other.masks_sha256)
+
+
+def masks_words(imagery: Imagery) -> str:
+    """What made the masks, and a part of their digest."""
+    if not imagery.masks:
+        return "the dataset's own or none"
+    return f"{imagery.masks} (sha256 {imagery.masks_sha256[:12]})"
+
+
 def imagery_errors(record: Mapping[str, Any]) -> list[str]:
     """What of a provenance cannot be of images, one line each."""
     bands, cluster = record.get("bands", list(OPTICAL_BANDS)), record.get("cluster", "AOI")

@@ -29,8 +29,11 @@ from planetcr_bench.utils.folders import is_litter
 from planetcr_bench.utils.validation import shown
 
 PREDICTIONS: Final = "predictions"
+DESCRIPTION: Final = "description.toml"
+"""Of a dataset that is not built in: for readers, who may use it; no command takes it from here."""
 NEEDED: Final = (CARD, LEDGER, RUN)
-"""What every entry has; it may have :data:`REPORT` and a folder :data:`PREDICTIONS`."""
+"""What every entry has; it may have :data:`REPORT`, :data:`DESCRIPTION` and a folder
+:data:`PREDICTIONS`."""
 FILES: Final = (*NEEDED, REPORT)
 
 ZIP: Final = ".zip"
@@ -39,10 +42,12 @@ _SCENE: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.+ -]{0,98}[A-Za-z0-9_+-])?"
 """Names of scenes of any dataset that may be unpacked; the ledger says which there are."""
 
 _NAME: Final = re.compile(
-    rf"(?:{'|'.join(map(re.escape, FILES))})|{PREDICTIONS}/(?:predictions\.toml|{_SCENE}"
-    r"\.(?:[tT][iI][fF]{1,2}|[nN][pP][yY]))"
+    rf"(?:{'|'.join(map(re.escape, (*FILES, DESCRIPTION)))})|{PREDICTIONS}/(?:predictions\.toml|"
+    rf"{_SCENE}\.(?:[tT][iI][fF]{{1,2}}|[nN][pP][yY]))"
 )
-_EXPECTED: Final = f"expected only {', '.join(FILES)} and {PREDICTIONS}/<scene>.tif, .tiff or .npy"
+_EXPECTED: Final = (
+    f"expected only {', '.join(FILES)}, {DESCRIPTION} and {PREDICTIONS}/<scene>.tif, .tiff or .npy"
+)
 _TOP: Final = re.compile(r"[^./\\:][^/\\:]{0,199}/")
 _DEEPEST: Final = 3
 _NOT_PLAIN: Final = "expected a plain file, got a link, a device or a folder"

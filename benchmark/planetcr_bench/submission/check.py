@@ -15,11 +15,12 @@ import numpy as np
 from planetcr_bench.api import evaluate
 from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.encodings import OPTICAL
+from planetcr_bench.data.masks import OtherMasks
 from planetcr_bench.data.reading import read_rasters
 from planetcr_bench.data.scene import reflectance
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.variants import catalogue
-from planetcr_bench.errors import SubmissionError
+from planetcr_bench.errors import DatasetError, SubmissionError
 from planetcr_bench.evaluation.inputs import Dataset, find_dataset, imagery_of
 from planetcr_bench.evaluation.loading import first_date
 from planetcr_bench.evaluation.segmenters import Segmenter
@@ -30,9 +31,9 @@ from planetcr_bench.predictions.card import Card, read_card, write_card
 from planetcr_bench.predictions.format import dtype_of, write_prediction
 from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.files import LEDGER, RUN, SAMPLES
-from planetcr_bench.results.imagery import Imagery
+from planetcr_bench.results.imagery import Imagery, masks_words, same_masks
 from planetcr_bench.results.ledger import Ledger
-from planetcr_bench.submission.archive import PREDICTIONS, open_entry
+from planetcr_bench.submission.archive import DESCRIPTION, PREDICTIONS, open_entry
 from planetcr_bench.submission.comparison import (
     differences,
     digests_of,
@@ -56,6 +57,7 @@ class CheckConfig:
         data: Dataset; without one, nothing is measured again.
         described: Name or file of its description; see ``find_dataset``.
         scene_list: Authors' CSV list to take the scenes from.
+        masks: From elsewhere, in place of the dataset's own; an entry says what its masks were.
         results: Folder of results that are believed; the entry's input must be theirs.
         replace_old: The run of its name and track will be replaced, and is not compared with it.
         sample: Scenes to measure again; None for all, which verifies an entry with predictions.
@@ -69,6 +71,7 @@ class CheckConfig:
     data: Path | None = None
     described: str | Path | None = None
     scene_list: Path | None = None
+    masks: OtherMasks | None = None
     results: Path | None = None
     replace_old: bool = False
     sample: int | None = SAMPLE
@@ -185,7 +188,9 @@ def _compare_with_board(sent: SentEntry, config: CheckConfig, findings: Findings
         if same:
             line = f"{len(same)} of its {len(digests)} predictions are those of {where}"
             findings.checked.append(f"{line}, verified" if verified else line)
-        if not same_dataset(entry.ledger, ledger):
+        if not same_dataset(entry.ledger, ledger) or not same_masks(
+            entry.ledger.imagery, ledger.imagery
+        ):
             continue
         if verified and same and not config.measures_all(sent):
             # with another scale, the images must be sent, and all be measured again
@@ -260,16 +265,7 @@ def _compare_with_dataset(
     if config.data is None:
         findings.checked.append("it was not compared with the dataset; give that with --data")
         return None
-    dataset = find_dataset(
-        sent.folder,
-        Card(),
-        data=config.data,
-        split=sent.ledger.provenance["split"],
-        scene_list=config.scene_list,
-        dataset=config.described,
-        workers=config.workers,
-        quiet=config.quiet,
-    )
+    dataset = _dataset_of(sent, config)
     if wrong := _dataset_errors(sent.ledger, dataset):
         findings.refuse(wrong)
         return None
@@ -302,6 +298,34 @@ def _compare_with_dataset(
     return measured
 
 
+def _dataset_of(sent: SentEntry, config: CheckConfig) -> Dataset:
+    """The dataset to compare an entry with.
+
+    Raises:
+        DatasetError: It is not found or broken.
+    """
+    try:
+        return find_dataset(
+            sent.folder,
+            Card(),
+            data=config.data,
+            split=sent.ledger.provenance["split"],
+            scene_list=config.scene_list,
+            dataset=config.described,
+            masks=config.masks,
+            workers=config.workers,
+            quiet=config.quiet,
+        )
+    except DatasetError as error:
+        if config.described is not None or not (sent.folder / DESCRIPTION).is_file():
+            raise
+        raise DatasetError(
+            f"{error.message}; the entry has a {DESCRIPTION}: read it, and if it is of this "
+            f"dataset, give it with --dataset",
+            error.problems,
+        ) from error
+
+
 def _dataset_errors(ledger: Ledger, dataset: Dataset) -> list[str]:
     """Where the record of a ledger is not of a dataset."""
     record = ledger.provenance
@@ -318,6 +342,9 @@ def _dataset_errors(ledger: Ledger, dataset: Dataset) -> list[str]:
         if record[key] != value
     ]
     errors += _imagery_errors(ledger, dataset.imagery, "the dataset")
+    if not same_masks(ledger.imagery, dataset.imagery):
+        ours, got = masks_words(dataset.imagery), masks_words(ledger.imagery)
+        errors.append(f"masks: expected {ours}, got {got}; give those of the entry with --masks")
     surplus = sorted(digests_of(ledger).keys() - {files.name for files in dataset.scenes})
     if surplus:
         errors.append(f"{len(surplus)} scenes are not in the dataset, first {surplus[0]}")
@@ -338,6 +365,7 @@ def _imagery_errors(ledger: Ledger, expected: Imagery, by: str) -> list[str]:
     pairs = [
         (field.name, getattr(expected, field.name), getattr(ledger.imagery, field.name))
         for field in fields(Imagery)
+        if not field.name.startswith("masks")
     ]
     wrong = [f"{key} {shown(ours)}, got {shown(got)}" for key, ours, got in pairs if ours != got]
     return [f"expected the description of {by}: {'; '.join(wrong)}"] if wrong else []
@@ -381,6 +409,8 @@ def _measure(
         dataset=config.described,
         split=dataset.split,
         scene_list=config.scene_list,
+        masks=None if config.masks is None else config.masks.folder,
+        mask_rule=None if config.masks is None else config.masks.rule or None,
         name=sent.ledger.name,
         workers=config.workers,
         allow_missing=others > 0,

@@ -12,6 +12,8 @@ from typing import Any
 
 from planetcr_bench.api import check_name, evaluate
 from planetcr_bench.constants import UNNAMED
+from planetcr_bench.data.descriptions import is_built_in, to_text
+from planetcr_bench.data.masks import OtherMasks
 from planetcr_bench.errors import SubmissionError, UsageError
 from planetcr_bench.evaluation.inputs import find_dataset
 from planetcr_bench.evaluation.segmenters import Segmenter
@@ -22,7 +24,7 @@ from planetcr_bench.predictions.folder import scene_name
 from planetcr_bench.report.report import report
 from planetcr_bench.results.files import CARD, LEDGER, REPORT, RUN
 from planetcr_bench.results.ledger import Ledger, rows_table, write_ledger
-from planetcr_bench.submission.archive import PREDICTIONS, ZIP, is_entry
+from planetcr_bench.submission.archive import DESCRIPTION, PREDICTIONS, ZIP, is_entry
 from planetcr_bench.submission.check import CheckConfig, check
 from planetcr_bench.submission.record import NAME_IT, public_run
 from planetcr_bench.submission.staging import MADE, overlap, staged
@@ -39,6 +41,7 @@ def pack(
     described: str | Path | None = None,
     split: str | None = None,
     scene_list: Path | None = None,
+    masks: OtherMasks | None = None,
     name: str | None = None,
     results: Path | None = None,
     with_predictions: bool = False,
@@ -55,7 +58,8 @@ def pack(
     The entry goes to ``out``, by default ``submissions/<name>``; one that is there is replaced only
     with ``replace_old``. The run goes to ``results`` too, with its tables, if that is given.
     ``with_predictions`` packs the images, for the board to measure again. ``described`` is the name
-    or file of the dataset's description; all other options are those of ``evaluate``.
+    or file of the dataset's description, which is packed if it is not built in; all other options
+    are those of ``evaluate``.
 
     Returns:
         What was written, the ledger, and the problems that ``allow_missing`` let pass.
@@ -73,7 +77,7 @@ def pack(
     _check_out(out, predictions, results)
     dataset = find_dataset(
         predictions, read_card(predictions), data=data, split=split, scene_list=scene_list,
-        dataset=described, workers=workers, quiet=quiet,
+        dataset=described, masks=masks, workers=workers, quiet=quiet,
     )  # fmt: skip
     if dataset.track in (UNNAMED, f"{UNNAMED}-{dataset.split}"):  # the board has no such track
         raise SubmissionError(f"{dataset.folder}: {NAME_IT}")
@@ -83,7 +87,8 @@ def pack(
     ):
         ledger, run_folder, problems = evaluate(
             predictions, results_folder, data=data, dataset=described, split=split,
-            scene_list=scene_list, name=name, workers=workers,
+            scene_list=scene_list, masks=None if masks is None else masks.folder,
+            mask_rule=None if masks is None else masks.rule or None, name=name, workers=workers,
             allow_missing=allow_missing, segmenters=segmenters,
             optical_thickness=optical_thickness, command=command, tables=results is not None,
             quiet=quiet,
@@ -94,6 +99,9 @@ def pack(
         write_parts(entry, entry_card, ledger, run)
         page = report(ledger, run, pictures=False)
         (entry / REPORT).write_text(page, encoding="utf-8")
+        if not is_built_in(dataset.scenes[0].description):
+            text = to_text(dataset.scenes[0].description)
+            (entry / DESCRIPTION).write_text(text, encoding="utf-8")
         if with_predictions:
             starts = dataset.scenes[0].description.file_starts
             _copy_predictions(predictions, entry / PREDICTIONS, ledger, starts)

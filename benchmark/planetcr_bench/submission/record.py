@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from pydantic import ConfigDict, model_validator
 
-from planetcr_bench.constants import PLANET_CR, PLANET_CR_TEST_SCENES, SPLITS, UNNAMED
+from planetcr_bench.constants import PLANET_CR, PLANET_CR_TEST_SCENES, UNNAMED
 from planetcr_bench.data.metadata import TEST_SCENES, Simulation
 from planetcr_bench.errors import SubmissionError
 from planetcr_bench.leaderboard.ledgers import (
@@ -43,6 +43,8 @@ class SentRecord(Record):
     resolution_m: Any = None
     size: Any = None
     description: Any = None
+    masks: Any = None
+    masks_sha256: Any = None
 
     @model_validator(mode="after")
     def _check_track(self) -> Self:
@@ -56,7 +58,7 @@ class SentRecord(Record):
                 raise ValueError(f"track: expected {track} by its simulation, got {self.track!r}")
         elif self.track.startswith("sim-"):
             raise ValueError(f"track: expected a simulation, or another track than {self.track!r}")
-        elif self.track in (UNNAMED, *(f"{UNNAMED}-{split}" for split in SPLITS)):
+        elif self.track == UNNAMED or self.track.startswith(f"{UNNAMED}-"):
             raise ValueError(f"track: {NAME_IT}")
         if self.split == "test" and test_scenes not in (None, self.expected_scenes):
             raise ValueError(

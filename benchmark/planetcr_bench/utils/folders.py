@@ -150,6 +150,30 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def begun(folder: Path, record: str, *, error: type[BenchError]) -> set[str]:
+    """Files in a folder that a command writes to; none if it is new or empty.
+
+    Args:
+        folder: Need not exist.
+        record: Name of the file by which the command knows its own folders.
+        error: Class of the exception that is raised.
+
+    Returns:
+        Names, without hidden ones and litter.
+
+    Raises:
+        BenchError: It is a file, or holds files without the record.
+    """
+    where = printable(folder)
+    if folder.exists() and not folder.is_dir():
+        raise error(f"{where}: expected a folder, found a file")
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    files = {name for name in names if not name.startswith(".") and not is_litter(name)}
+    if files and record not in files:
+        raise error(f"{where}: expected a new or empty folder, found other files there")
+    return files
+
+
 # --- Names that share a prefix or a suffix --------------------------------------------------
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from described import write_png
 from planetcr_bench.constants import PRODUCTS
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import check_dataset
@@ -142,6 +144,22 @@ def test_overlapping_aois_of_two_splits_are_a_warning(tmp_path: Path) -> None:
     assert "test/summer_3" in line
     assert "train/fall_3" in line
     assert "summer_4" not in line
+
+
+def test_scenes_that_repeat_others_are_a_warning(tmp_path: Path) -> None:
+    for seed, product in enumerate(("clear", "cloudy")):
+        first = tmp_path / "train" / product / "a.png"
+        write_png(first, seed)
+        write_png(tmp_path / "test" / product / "d.png", 2 + seed)
+        shutil.copy(first, first.with_name("b.png"))
+        shutil.copy(first, tmp_path / "test" / product / "c.png")
+    report = check_dataset(tmp_path, workers=0)
+    assert report.ok, report.problems
+    same = [line for line in report.warnings if "the same pixels" in line]
+    assert same == [
+        "scenes of one split with the same pixels in all files (1): train/a and train/b",
+        "scenes of two splits with the same pixels in all files (1): train/a and test/c",
+    ]
 
 
 @pytest.mark.parametrize(

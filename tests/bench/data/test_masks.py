@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from described import write_png
+from described import optical_image, write_description, write_png
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
@@ -41,7 +42,7 @@ def cover(data: Path, folder: Path, rule: str = "") -> float:
     return read_scene(scenes[0]).cloud_cover
 
 
-def save(folder: Path, pixels: np.ndarray, names: str = "ab") -> Path:
+def save(folder: Path, pixels: np.ndarray, names: Sequence[str] = "ab") -> Path:
     for name in names:
         write_tif(folder / f"{name}.tif", pixels, (0, 0), 10, None)
     return folder
@@ -100,6 +101,35 @@ def test_masks_that_are_no_masks_are_refused(
         cover(data, folder, rule)
     report = check_dataset(data, masks=OtherMasks(folder, rule), workers=0, quiet=True)
     assert sum(message in line for line in report.problems) == 2
+
+
+def test_dates_may_have_a_file_each_by_any_rule(tmp_path: Path) -> None:
+    optical = {"clear": "{tile}/{n}.npy", "cloudy": "{tile}/{n}_{date}.npy", "scale": 1e4}
+    content = {"title": "dates", "bands": ["red"], "scene": "{tile}{n}", "optical": optical,
+               "fields": {"tile": "[a-z]", "n": "int", "date": "[0-9]{4}"}}  # fmt: skip
+    write_description(tmp_path / "data/dataset.toml", content)
+    (tmp_path / "data/a").mkdir()
+    for name in ("1", "1_0101", "1_0202"):
+        np.save(tmp_path / f"data/a/{name}.npy", optical_image(1, SIZE))
+    bands = [udm2(), udm2()]
+    bands[1][5] = 1
+    for date, pixels in zip(("0101", "0202"), bands, strict=True):
+        save(tmp_path / "masks", pixels, [f"a1_{date}"])
+    scenes = find_scenes(tmp_path / "data", "test")
+    masked = with_masks(scenes, OtherMasks(tmp_path / "masks", "udm2"))
+    scene = read_scene(masked[0])
+    assert scene.date_masks is not None
+    assert scene.date_masks.mean(axis=(1, 2)).tolist() == [0.5, 1]
+    assert scene.cloud_cover == 0.5
+    (tmp_path / "masks/a1_0202.tif").unlink()
+    with pytest.raises(DatasetError) as refused:
+        with_masks(scenes, OtherMasks(tmp_path / "masks", "udm2"))
+    assert refused.value.problems == (
+        f"{tmp_path}/masks/a1_0202.tif: expected the mask of the scene, found no such file",
+    )
+    save(tmp_path / "masks", udm2(), ["a1"])
+    with pytest.raises(DatasetError, match="got one by the rule udm2; name the files <scene>_<da"):
+        read_scene(with_masks(scenes, OtherMasks(tmp_path / "masks", "udm2"))[0])
 
 
 def test_each_scene_needs_one_mask(data: Path, tmp_path: Path) -> None:

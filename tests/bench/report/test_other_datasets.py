@@ -35,6 +35,7 @@ def test_a_report_leaves_out_what_is_not_known_and_says_so(dataset: str, tmp_pat
         assert (f"/ {kind.imagery.clusters}" in text) == (not alone)
         assert not re.search(r"[Ss]cenes (and|/) scenes|scenes, \d+ scenes|scene and scene", text)
         assert "misses haze" not in text
+        assert "–, –" not in text  # a column of unknown coordinates
         assert (f"within {kind.imagery.edge} of it" in text) == kind.masks
         assert ("| Forest |" in text) == kind.land_cover
         shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)

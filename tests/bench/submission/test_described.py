@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from described import write_description, write_png
 from paths import RUNS
-from planetcr_bench.errors import SubmissionError
+from planetcr_bench.data.descriptions import is_built_in, load_description, to_text
+from planetcr_bench.data.masks import OtherMasks
+from planetcr_bench.errors import DatasetError, SubmissionError
 from planetcr_bench.predictions.card import read_card
 from planetcr_bench.predictions.predict import predict
 from planetcr_bench.submission.check import CheckConfig, check
@@ -16,7 +20,7 @@ from planetcr_bench.submission.pack import pack
 
 pytestmark = pytest.mark.usefixtures("ledgers_alone", "ledgers_decoded_here")
 
-RGB: dict[str, object] = {
+RGB: dict[str, Any] = {
     "title": "Our pairs",
     "track": "our-pairs",
     "bands": ["red", "green", "blue"],
@@ -57,11 +61,58 @@ def test_an_entry_is_measured_again(ours: Path, tmp_path: Path, name: str, statu
 def test_no_path_of_the_sender_is_packed(ours: Path) -> None:
     card = read_card(ours / "whole/predictions")
     assert (card.dataset, card.description) == (None, None)
-    assert str(ours) not in (ours / "whole/run.json").read_text()
+    for name in ("run.json", "description.toml"):
+        assert str(ours) not in (ours / "whole" / name).read_text()
+
+
+def test_an_entry_brings_its_description_which_the_receiver_may_give(
+    ours: Path, tmp_path: Path
+) -> None:
+    sent = ours / "alone/description.toml"
+    assert load_description(sent) == load_description(ours / "ours.toml")
+    unaware = CheckConfig(data=ours / "data", workers=0, quiet=True)
+    with pytest.raises(DatasetError, match=r"the entry has a description\.toml: read it, and"):
+        check(ours / "alone", tmp_path, unaware)
+    assert check(ours / "alone", tmp_path, config(ours, sent)).status == "claimed"
+
+
+def test_lists_are_named_without_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "test.txt").write_text("1\n")
+    path = tmp_path / "lists.toml"
+    write_description(path, {**RGB, "splits": {"test": {"file": "test.txt"}}})
+    assert 'file = "test.txt"' in to_text(load_description(path))
+    assert not is_built_in(load_description(path))
+    assert is_built_in(load_description("rice1"))
+
+
+def test_an_entry_with_masks_from_elsewhere(ours: Path, tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir()
+    for number, size in ((1, (40, 48)), (2, (48, 40))):
+        np.save(tmp_path / f"ours/{number}.npy", np.eye(*size, dtype=bool))
+    masks, work = OtherMasks(tmp_path / "ours"), tmp_path / "work"
+    work.mkdir()
+    pack(ours / "copy", RUNS / "mean-fill/card.toml", tmp_path / "e", masks=masks, workers=0,
+         quiet=True)  # fmt: skip
+    with pytest.raises(SubmissionError) as refusal:
+        check(tmp_path / "e", work, config(ours, ours / "ours.toml"))
+    (line,) = refusal.value.problems
+    assert "masks: expected the dataset's own or none, got folder ours (sha256 " in line
+    result = check(tmp_path / "e", work, config(ours, ours / "ours.toml", masks=masks))
+    assert result.run["masks"] == "folder ours"
+
+
+def test_a_split_may_have_any_name(ours: Path, tmp_path: Path) -> None:
+    toml = write_description(tmp_path / "own.toml", {**RGB, "splits": {"my_part": {}}})
+    predict("copy-cloudy", ours / "data", tmp_path / "p", split="my_part", dataset=toml, workers=0,
+            quiet=True)  # fmt: skip
+    pack(tmp_path / "p", RUNS / "mean-fill/card.toml", tmp_path / "e", workers=0, quiet=True)
+    (tmp_path / "work").mkdir()
+    result = check(tmp_path / "e", tmp_path / "work", CheckConfig(workers=0, quiet=True))
+    assert result.run["track"] == "our-pairs-my_part"
 
 
 def test_an_entry_by_another_description_is_refused(ours: Path, tmp_path: Path) -> None:
-    optical = {**RGB["optical"], "clip": [0.0, 200.0]}  # type: ignore[dict-item]
+    optical = {**RGB["optical"], "clip": [0.0, 200.0]}
     other = write_description(tmp_path / "other.toml", {**RGB, "optical": optical})
     (tmp_path / "work").mkdir()
     with pytest.raises(SubmissionError, match="expected an entry without errors") as refusal:
