@@ -18,6 +18,7 @@ SPLIT_NAME: Final = r"[a-z0-9][a-z0-9_-]{0,30}"
 TRACK_NAME: Final = r"[a-z0-9][a-z0-9.-]{0,47}"
 """Valid names of tracks, before that of a split."""
 
+SPLITS: Final = ("train", "val", "test")
 SEASONS: Final = ("spring", "summer", "fall", "winter")
 
 OPTICAL_BANDS: Final = ("blue", "green", "red", "nir")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from planetcr_bench.constants import SPLITS
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import KINDS, SPLIT
 from planetcr_bench.data.raster import Header, read_header
@@ -13,7 +14,6 @@ from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.folders import ending, is_litter
 from planetcr_bench.utils.validation import validate
 
-_SPLITS: Final = ("train", "val", "test")
 
 BANDS: Final = {
     1: ("grey",),
@@ -44,7 +44,7 @@ def describe_pairs(data: Path, like: Description) -> Description | None:
     Raises:
         DatasetError: A file cannot be read; or the images have an unusual number of bands.
     """
-    splits = [split for split in _SPLITS if _has_pairs(data / split)]
+    splits = [split for split in SPLITS if _has_pairs(data / split)]
     if not splits and not _has_pairs(data):
         return None
     folder, prefix = (data / splits[-1], f"{{{SPLIT}}}/") if splits else (data, "")

@@ -76,7 +76,7 @@ def whole(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "Traceback" not in done.stderr
     assert done.stderr.count("psnr_full") == 3
     assert "samples/s" in done.stderr
-    assert f"planetcr-bench predict align_cr --weights {out}/best.safetensors" in done.stdout
+    assert f"predict align_cr --data {simulated} --weights {out}/best.safetensors" in done.stdout
     return out
 
 
@@ -319,7 +319,7 @@ def test_the_walk_through_of_the_documentation_is_as_it_says(own: Path, simulate
     train[limit : limit + 2] = TINY
     done = invoked(*train)
     weights = predict[predict.index("--weights") + 1]
-    assert f"predict net.py:build --weights {weights} --model-arg width=24" in done.stdout
+    assert f"build --data {simulated} --weights {weights} --model-arg width=24" in done.stdout
     for words in (predict, evaluate):
         done = invoked(*words)
         assert done.exit_code == 0, done.stderr
