@@ -14,7 +14,6 @@ from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.folders import ending, is_litter
 from planetcr_bench.utils.validation import validate
 
-
 BANDS: Final = {
     1: ("grey",),
     3: ("red", "green", "blue"),
