@@ -50,7 +50,8 @@ def test_it_gives_the_results_of_the_authors_network(
         assert torch.equal(model(cloudy, NO_SAR), clear)
     assert clear.dtype == dtype
     for ours, theirs in ((attention, "out0"), (clear, "out1")):
-        assert_close(ours.double(), expected("spagan.npz", f"{CASE}__{theirs}"), rtol=0, atol=error)
+        recorded = expected("spagan.npz", f"{CASE}__{theirs}")  # every second row and column
+        assert_close(ours[..., ::2, ::2].double(), recorded, rtol=0, atol=error)
 
 
 @BOTH_TYPES
