@@ -41,7 +41,7 @@ ARROW_TYPES: Final = {
 
 IDENTITY: Final[dict[str, Column]] = {
     "scene": Column("text", "Name of the scene, <season>_<aoi>_p_<patch>."),
-    "split": Column("text", "Of the dataset: test, train, …"),
+    "split": Column("text", "Of the dataset, such as test or train."),
     "season": Column("text", "Season of the AOI."),
     "aoi": Column("text", "Area of interest; patches of one AOI are not independent."),
     "patch": Column("int64", "Number of the patch within its AOI, from 0."),

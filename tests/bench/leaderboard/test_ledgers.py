@@ -311,7 +311,7 @@ def segmenter(**facts: object) -> dict[str, Any]:
         ({"name": "name\n"}, "name: expected what matches"),
         ({"track": "Sim"}, "track: expected what matches"),
         ({"track": "/etc"}, "track: expected what matches"),
-        ({"split": "tests"}, "split: expected 'train', 'val' or 'test', got 'tests'"),
+        ({"split": "../test"}, "split: expected what matches"),
         ({"fingerprint": "F" * 64}, "fingerprint: expected what matches"),
         ({"tool_version": "0.1 0"}, "tool_version: expected what matches"),
         ({"input_window": "170"}, "input_window: expected '160', 'whole' or 'unknown'"),
