@@ -692,7 +692,9 @@ def test_predictions_of_another_dataset_are_refused(
     with pytest.raises(DatasetError, match=r"expected the dataset of .*; give as DATA") as refusal:
         gallery(data, [folders[0], preds], tmp_path / "g.png", quiet=True)
     assert "--data" not in str(refusal.value)
-    with pytest.raises(DatasetError, match="expected the folder of a dataset, found no such folder") as refusal:
+    with pytest.raises(
+        DatasetError, match="expected the folder of a dataset, found no such folder"
+    ) as refusal:
         gallery(tmp_path / "nowhere", [preds], tmp_path / "g.png", quiet=True)
     assert "--data" not in str(refusal.value)
     write_card(preds, Card(split="train"))
