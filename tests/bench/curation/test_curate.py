@@ -215,7 +215,17 @@ def test_an_unfinished_dataset_may_change_and_a_finished_one_may_not(
         patch.setattr("planetcr_bench.curation.curate.cut_area", stops)
         with pytest.raises(KeyboardInterrupt):
             made(table, out, seed=5, train=9, stride=150)
+    with pytest.raises(DatasetError, match="`planetcr-bench curate` has begun"):
+        find_scenes(out, "train")
     made(table, out)
+    assert snapshot(out) == snapshot(curated)
+
+
+def test_a_removed_patch_is_written_again(table: Path, curated: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    shutil.copytree(curated, out)
+    find_scenes(out, "train")[0].path("sar").unlink()
+    assert made(table, out).anew > 0
     assert snapshot(out) == snapshot(curated)
 
 
