@@ -26,6 +26,9 @@ from planetcr_bench.utils.untrusted import printable
 
 _NODATA: Final = {"cloudy": 0, "clear": 0}
 
+_ORIGIN: Final = ("citation", "doi", "licence", "homepage")
+"""What is not taken over from Planet-CR: own patches are not its authors'."""
+
 
 def write_patch(files: SceneFiles, patch: Patch, frame: Frame, top: int, left: int) -> None:
     """Write the files of a patch.
@@ -108,6 +111,7 @@ def describe_folder(out: Path, lacking: Iterable[str], *, title: str, track: str
     """
     path = out / METADATA
     content = {"like": PLANET_CR, "title": title, "track": track}
+    content |= dict.fromkeys(_ORIGIN, "")
     text = tomli_w.dumps(content | dict.fromkeys(lacking, False))
     if path.exists():
         if path.read_text() != text:

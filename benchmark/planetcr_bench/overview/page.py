@@ -133,11 +133,11 @@ def _facts(statistics: Statistics) -> list[tuple[str, str]]:
     groups = f" in {scenes['aoi'].nunique():,} {word}s" if described.cluster else ""
     counts = ", ".join(f"{split} {len(own):,}" for split, own in statistics.files.items())
     facts = [
-        ("Dataset", described.title + " (simulated)" * statistics.simulated),
-        ("Citation", described.citation),
-        ("DOI", described.doi),
-        ("Terms", described.licence),
-        ("Sensor", f"{described.sensor or 'not known'}{resolution}"),
+        *_origin(statistics),
+        (
+            "Sensor",
+            f"{'simulated ' * statistics.simulated}{described.sensor or 'not known'}{resolution}",
+        ),
         ("Bands", ", ".join(described.bands)),
         ("Size", f"{shown}{' and others' if len(sizes) > 3 else ''} pixels"),
         ("Products", ", ".join(name.replace("_", " ") for name in described.products)),
@@ -146,6 +146,19 @@ def _facts(statistics: Statistics) -> list[tuple[str, str]]:
         ("Fingerprint", statistics.fingerprint),
     ]
     return [(name, fact) for name, fact in facts if fact]
+
+
+def _origin(statistics: Statistics) -> list[tuple[str, str]]:
+    """Whose images they are; simulated ones only have the layout of those of the authors."""
+    described = statistics.description
+    if statistics.simulated:
+        return [("Dataset", f"simulated, in the layout of {described.title}")]
+    return [
+        ("Dataset", described.title),
+        ("Citation", described.citation),
+        ("DOI", described.doi),
+        ("Terms", described.licence),
+    ]
 
 
 def _part(part: Part) -> str:

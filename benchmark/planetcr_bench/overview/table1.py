@@ -113,10 +113,10 @@ def _measured(statistics: Statistics) -> dict[str, str]:
     scenes, described = statistics.scenes, statistics.description
     low, high = int(scenes["width"].min()), int(scenes["width"].max())
     counts = ", ".join(f"{split} {len(own):,}" for split, own in statistics.files.items())
-    simulated = {"source": f"simulated {described.sensor}"} if statistics.simulated else {}
+    simulated = {"source": f"simulated {described.sensor}", "citation": ""}
     return {
         **_facts(described),
-        **simulated,
+        **(simulated if statistics.simulated else {}),
         "dataset": statistics.label,
         "aois": str(scenes["aoi"].nunique()) if described.cluster else "",
         "width_px": str(low) if low == high else f"{low}–{high}",

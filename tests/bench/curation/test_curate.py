@@ -24,6 +24,7 @@ from planetcr_bench.curation.curate import Curated, curate
 from planetcr_bench.curation.pair import PairFiles, read_patch
 from planetcr_bench.curation.record import CurateSettings
 from planetcr_bench.curation.survey import survey_pair
+from planetcr_bench.data.descriptions import describe
 from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.reading import read_product, read_raster
@@ -101,6 +102,12 @@ def test_the_check_finds_it_sound_and_gives_the_same_fingerprint(curated: Path) 
     record = (curated / "curation.toml").read_text()
     assert f'fingerprint = "{report.fingerprint}"' in record
     assert 'reflectance = "surface reflectance"' in record
+
+
+def test_the_patches_are_not_said_to_be_those_of_planet_cr(curated: Path) -> None:
+    described = describe(curated)
+    assert described.title == "Patches of surface reflectance"
+    assert (described.citation, described.doi, described.licence, described.homepage) == ("",) * 4
 
 
 def test_lists_are_the_authors(curated: Path) -> None:

@@ -41,6 +41,26 @@ def test_the_page_loads_nothing_and_says_what_it_left_out(written: Path) -> None
     assert "pass it on only if the terms of the data allow" in page
 
 
+def test_text_keeps_a_distance_from_the_border_of_the_window(written: Path) -> None:
+    page = (written / PAGE).read_text()
+    assert re.search(r"\.wide \{[^}]*padding: 0 1\.5rem", page)
+    assert re.search(r'<header>\s*<div class="wide">', page)
+    assert '<main id="main" class="wide">' in page
+
+
+def test_simulated_scenes_are_not_said_to_be_the_authors(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIGURES", {"fig2": FIGURES["fig2"]})
+    overview([simulated], tmp_path, count=0, workers=0, quiet=True)
+    page = (tmp_path / PAGE).read_text()
+    assert "<dd>simulated, in the layout of Planet-CR</dd>" in page
+    assert "<dt>Citation" not in page
+    assert "<dt>Terms" not in page
+    row = (tmp_path / "tables/table1.csv").read_text().splitlines()[-1]
+    assert ",,simulated PlanetScope,3," in row
+
+
 def test_numbers_stand_beside_the_figures(written: Path) -> None:
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
     tables = {f"tables/{name}" for name in ("table1.md", "table1.tex", "table1.csv", "leakage.csv")}
