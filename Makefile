@@ -94,8 +94,8 @@ board: .venv/.done ## Make all reports of results/ again, and the leaderboard: o
 	@$(BIN)/planetcr-bench compare $(wildcard $(REFERENCE:%=results/sim-v1/%)) --protocol full
 	@$(BIN)/planetcr-bench leaderboard results --out build/site
 
-example: .venv/.done ## Make submissions/example again: 108 simulated scenes (a minute)
-	$(BIN)/planetcr-bench simulate build/example/sim --size demo --train 0
+example: .venv/.done ## Make submissions/example again: ten simulated scenes (seconds)
+	$(BIN)/planetcr-bench simulate build/example/sim --size tiny --train 0
 	$(BIN)/planetcr-bench predict mean-fill --data build/example/sim --out build/example/mean-fill
 	$(BIN)/planetcr-bench submit pack build/example/mean-fill --card submissions/example/card.toml --data build/example/sim --results build/example/results --out submissions/example --replace
 	$(BIN)/planetcr-bench submit check submissions/example --data build/example/sim
