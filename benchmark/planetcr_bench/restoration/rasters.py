@@ -127,6 +127,7 @@ class Raster:
         self.offsets: tuple[float, ...] = tuple(source.offsets)
         self.declared_nodata: float | None = source.nodata
         self.has_alpha: bool = source.colorinterp[-1] == ColorInterp.alpha
+        self._alpha: int | None = source.count if self.has_alpha else None
         flags = {flag for band in source.mask_flag_enums for flag in band}
         self._masked = MaskFlags.per_dataset in flags  # an alpha band, or an internal mask
 
@@ -149,6 +150,8 @@ class Raster:
 
     def hidden(self, rows: slice, columns: slice) -> NDArray[np.bool_] | None:
         """Pixels of a window that the file's own mask or alpha band hides; None if it has none."""
+        if self._alpha is not None:  # GDAL takes it for a mask beside one or three bands only
+            return np.asarray(self.read([self._alpha], rows, columns)[0] == 0)
         if not self._masked:
             return None
         mask = self._reading(lambda window: self._source.dataset_mask(window=window), rows, columns)

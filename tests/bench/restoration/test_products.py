@@ -174,10 +174,16 @@ def test_real_orders_are_recognised() -> None:
 
 
 def test_an_alpha_band_is_not_taken_for_near_infrared(tmp_path: Path) -> None:
-    path = write_image(tmp_path / f"{NAME}.tif", numbers(5), nodata=None)
+    values = numbers(5)
+    values[4, :, :10] = 0
+    path = write_image(tmp_path / f"{NAME}.tif", values, nodata=None)
     with rasterio.open(path, "r+") as image:
         image.colorinterp = (*image.colorinterp[:4], ColorInterp.alpha)
     assert recognised(path).bands == PLANET_BANDS[4]
+    with open_raster(path) as raster:
+        hidden = raster.hidden(slice(0, 40), slice(0, 40))
+    assert hidden is not None
+    assert np.array_equal(hidden, values[4] == 0)
 
 
 @pytest.mark.parametrize("name", ["x_3B_udm2", "composite_udm2", "x_3B_AnalyticMS_DN_udm",
