@@ -2,7 +2,7 @@
 
 Where a number comes from: ``evaluation/runner.py`` measures scene by scene; each metric is a row of
 ``metrics/registry.py``; its sums over pixels are added up in ``metrics/kernels.py`` (MAE, PSNR,
-SAM), ``metrics/ssim.py`` (SSIM) and ``metrics/further.py`` (the others); ``metrics/scores.py``
+SAM), ``metrics/ssim_map.py`` (SSIM) and ``metrics/further.py`` (the others); ``metrics/scores.py``
 divides them.
 """
 

@@ -80,6 +80,14 @@ def cover_figure(
     return figure
 
 
+def draw_cover(panels: Sequence[Axes], table: pd.DataFrame) -> None:
+    """Draw the panels of Fig. 5 on axes of others: one for each metric, in the paper's order."""
+    curves = cover_curves(table)
+    for metric, axes in zip(HEADLINE, panels, strict=True):
+        _draw_panel(axes, metric, curves)
+    panels[-1].legend()
+
+
 def printed_cover_figure(
     table: pd.DataFrame, *, width_inch: float, styles: Styles | None = None
 ) -> Figure:

@@ -21,7 +21,7 @@ from planetcr_bench.constants import (
 )
 from planetcr_bench.errors import BenchError
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.ssim import TAPS, ssim_maps
+from planetcr_bench.metrics.ssim_map import TAPS, ssim_maps
 from planetcr_bench.metrics.sums import FLOOR_SUMS, GROUPS, SUMS, Floats, Images, ndvi_bands
 from planetcr_bench.utils.compiled import compiled
 
@@ -175,6 +175,11 @@ def expect_bands(clear: Images, bands: Sequence[str]) -> None:
         raise BenchError(f"expected {len(bands)} bands ({', '.join(bands)}), got {len(clear)}")
 
 
+def smallest(protocol: Protocol) -> int:
+    """Least pixels along a side of images that a protocol can measure."""
+    return max(TAPS - 2 * protocol.ssim_padding, protocol.window)
+
+
 def measure(
     images: Images,
     clear: Images,
@@ -200,10 +205,9 @@ def measure(
             another number of bands.
     """
     expect_bands(clear, bands)
-    least = TAPS - 2 * protocol.ssim_padding
-    if min(clear.shape[-2:]) < max(least, protocol.window):
+    if min(clear.shape[-2:]) < smallest(protocol):
         height, width = clear.shape[-2:]
-        expected = " × ".join([str(max(least, protocol.window))] * 2)
+        expected = " × ".join([str(smallest(protocol))] * 2)
         raise BenchError(f"expected at least {expected} pixels, got {height} × {width}")
     sums = np.zeros((GROUPS, len(SUMS)))
     positions = ndvi_bands(bands)
