@@ -6,7 +6,7 @@ is never imported: a tensor brings what is needed with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -205,13 +205,13 @@ def pair_of(
     )
 
 
-def class_sums(pair: Pair, protocol: Protocol, *, further: bool = True) -> dict[str, Floats]:
+def class_sums(pair: Pair, protocol: Protocol, columns: Collection[str]) -> dict[str, Floats]:
     """Sums of each image and land-cover class, by the names of the ledger's columns.
 
     Args:
         pair: Images.
         protocol: Its window is cut out of the centre.
-        further: Add those behind the further metrics.
+        columns: Names of sums of the ledger; what else is measured with them comes too.
 
     Returns:
         Shape (N, len(``LAND_COVER_NAMES``)) each; without land cover all pixels are unknown.
@@ -226,15 +226,21 @@ def class_sums(pair: Pair, protocol: Protocol, *, further: bool = True) -> dict[
             f"protocol {protocol.name}: expected at least {least} × {least} pixels, got "
             f"{height} × {width}"
         )
-    columns = [*SUMS, *(further_sums(pair.bands) if further else ())]
-    parts = [
-        _image_sums(pair, index, protocol, further=further) for index in range(len(pair.clear))
-    ]
-    table = np.stack(parts)
-    return {name: table[..., column] for column, name in enumerate(columns)}
+    further = not SUMS.keys() >= set(columns)
+    names = [*SUMS, *(further_sums(pair.bands) if further else ())]
+    images = range(len(pair.clear))
+    table = np.stack(
+        [
+            _image_sums(pair, index, protocol, with_ssim="ssim" in columns, further=further)
+            for index in images
+        ]
+    )
+    return {name: table[..., column] for column, name in enumerate(names)}
 
 
-def _image_sums(pair: Pair, index: int, protocol: Protocol, *, further: bool) -> Floats:
+def _image_sums(
+    pair: Pair, index: int, protocol: Protocol, *, with_ssim: bool, further: bool
+) -> Floats:
     """Sums of one image, shape (classes, columns)."""
     clear = pair.clear[index]
     images = np.stack([pair.prediction[index]] * 2)
@@ -244,7 +250,7 @@ def _image_sums(pair: Pair, index: int, protocol: Protocol, *, further: bool) ->
     if pair.mask is not None:  # what does not count goes where nothing is read
         group = group + np.uint8(PLAIN_GROUPS) * ~pair.mask[index]
     arrays = (images, np.ascontiguousarray(clear), np.ascontiguousarray(group))
-    parts = [kernels.measure(*arrays, protocol, pair.bands)]
+    parts = [kernels.measure(*arrays, protocol, pair.bands, with_ssim=with_ssim)]
     parts += [measure_further(*arrays, protocol, pair.bands)] if further else []
     sums: Floats = np.concatenate(parts, axis=1)[: PLAIN_GROUPS : len(REGIONS)]
     return sums

@@ -16,7 +16,7 @@ from planetcr_bench.errors import ArrayError
 from planetcr_bench.metrics.arrays import Array, class_sums, pair_of, protocol_of
 from planetcr_bench.metrics.protocols import Pool, Protocol
 from planetcr_bench.metrics.registry import METRICS, Metric
-from planetcr_bench.metrics.sums import SUMS, Floats
+from planetcr_bench.metrics.sums import Floats
 from planetcr_bench.utils.validation import check_choice
 
 
@@ -110,8 +110,7 @@ class ArrayMetric:
                 f"ndvi_error: expected bands called red and nir, got {', '.join(pair.bands)}; name "
                 "them with bands="
             )
-        further = not set(metric.columns) <= set(SUMS)
-        sums = class_sums(pair, chosen, further=further)
+        sums = class_sums(pair, chosen, metric.columns)
         if land_cover is None:
             whole = {name: sums[name].sum(1, keepdims=True) for name in metric.columns}
             return float(_scores(metric, whole, chosen, pool)[0])

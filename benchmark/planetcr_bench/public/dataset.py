@@ -31,12 +31,20 @@ class SceneDataset(Sequence[Scene]):
         split: Name of the split.
         dataset: Name or file of its description, if one was given.
         files: The files of each scene.
+        is_whole: Whether it has all scenes of the split.
     """
 
     def __init__(
-        self, path: Path, split: str, dataset: str | Path | None, files: Sequence[SceneFiles]
+        self,
+        path: Path,
+        split: str,
+        dataset: str | Path | None,
+        files: Sequence[SceneFiles],
+        *,
+        is_whole: bool = True,
     ) -> None:
         self.path, self.split, self.dataset, self.files = path, split, dataset, files
+        self.is_whole = is_whole
 
     @property
     def description(self) -> Description:
@@ -59,7 +67,9 @@ class SceneDataset(Sequence[Scene]):
 
     def __getitem__(self, index: int | str | slice) -> Scene | SceneDataset:
         if isinstance(index, slice):
-            return SceneDataset(self.path, self.split, self.dataset, self.files[index])
+            chosen = self.files[index]
+            whole = self.is_whole and len(chosen) == len(self)
+            return SceneDataset(self.path, self.split, self.dataset, chosen, is_whole=whole)
         if isinstance(index, str):
             if index not in self.names:
                 raise DatasetError(
@@ -122,4 +132,4 @@ def open_dataset(
         raise DatasetError(f"{folder}: expected the folder of a dataset, found no such folder")
     listed = None if scene_list is None else Path(scene_list)
     files = find_scenes(folder, split, listed, dataset=dataset)
-    return SceneDataset(folder, split, dataset, files)
+    return SceneDataset(folder, split, dataset, files, is_whole=scene_list is None)

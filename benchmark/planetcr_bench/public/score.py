@@ -23,6 +23,7 @@ from planetcr_bench.metrics.arrays import (
 )
 from planetcr_bench.metrics.protocols import PROTOCOLS, Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, Of, further
+from planetcr_bench.metrics.sums import Images
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import ledger_table
 from planetcr_bench.utils.validation import check_choice
@@ -61,7 +62,8 @@ class Scores:
             UsageError: It was not measured in this protocol, or the cloudy image is not known.
         """
         names = (*HEADLINE, *further(self.bands))
-        return {name: float(self._by((), protocol, of, names).iloc[0][name]) for name in names}
+        row = self._by((), protocol, of, names).iloc[0]
+        return {name: float(row[name]) for name in names}
 
     def by(self, *groups: str, protocol: str | None = None, of: Of = "prediction") -> pd.DataFrame:
         """Scores of groups of pixels in the paper's four metrics.
@@ -189,7 +191,7 @@ def _pixels(
     return ScenePixels(identity, np.stack([image, before]), target, group, pair.bands)
 
 
-def _one(images: np.ndarray, shape: tuple[int, ...] | None, name: str = "prediction") -> np.ndarray:
+def _one(images: Images, shape: tuple[int, ...] | None, name: str = "prediction") -> Images:
     """The image of a batch of one."""
     if len(images) != 1:
         raise ArrayError(
@@ -198,4 +200,5 @@ def _one(images: np.ndarray, shape: tuple[int, ...] | None, name: str = "predict
         )
     if shape is not None and images.shape[1:] != shape:
         raise ArrayError(f"{name}: expected the shape of clear, {shape}, got {images.shape[1:]}")
-    return images[0]
+    image: Images = images[0]
+    return image
