@@ -278,7 +278,7 @@ def ergas(*sums: ArrayLike) -> Floats:
         scale takes the root; nan where the clear image is black in some band.
 
     Example:
-        >>> float(np.sqrt(ergas(0.09, 0.01, 0.03, 0.1, 1)))
+        >>> round(float(np.sqrt(ergas(0.09, 0.01, 0.03, 0.1, 1))), 9)
         200.0
     """
     *moments, pixels = (np.asarray(each, np.float64) for each in sums)
