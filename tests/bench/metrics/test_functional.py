@@ -87,7 +87,7 @@ def test_libraries_agree(scenes: list[pb.Scene]) -> None:
     pair = torch.from_numpy(p), torch.from_numpy(t)
     assert_allclose(pb.metrics.mae(p, t), float(mean_absolute_error(*pair)), rtol=1e-12)
     expected = float(peak_signal_noise_ratio(*pair, data_range=1.0))
-    assert_allclose(pb.metrics.psnr(p, t), expected, rtol=1e-10)
+    assert_allclose(pb.metrics.psnr(p, t), expected, rtol=1e-6)  # whose logarithm is of float32
     similarity = structural_similarity(
         p, t, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0,
         channel_axis=0,

@@ -12,7 +12,7 @@ import planetcr_bench as pb
 from paths import ROOT, RUNS
 
 COMPACT = ROOT / "results/sim-v1"
-FULL = RUNS / "sim-v1-demo"
+FULL = RUNS
 
 
 def test_full_and_compact_runs_have_the_same_methods() -> None:
