@@ -80,11 +80,14 @@ def cover_figure(
     return figure
 
 
-def draw_cover(panels: Sequence[Axes], table: pd.DataFrame) -> None:
-    """Draw the panels of Fig. 5 on axes of others: one for each metric, in the paper's order."""
+def draw_cover(
+    panels: Sequence[Axes], table: pd.DataFrame, metrics: Sequence[str] = HEADLINE
+) -> None:
+    """Draw panels of Fig. 5 on axes of others: one for each metric, the bins by their edges."""
     curves = cover_curves(table)
-    for metric, axes in zip(HEADLINE, panels, strict=True):
+    for metric, axes in zip(metrics, panels, strict=True):
         _draw_panel(axes, metric, curves)
+        mark_bins(axes)
     panels[-1].legend()
 
 

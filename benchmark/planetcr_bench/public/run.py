@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from planetcr_bench.errors import UsageError
@@ -22,6 +23,8 @@ from planetcr_bench.utils.validation import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 
 class Scored:
@@ -75,38 +78,47 @@ class Scored:
             )
         return self.tables.table3[chosen]
 
-    def fig5(self, protocol: str | None = None, *, ax: Sequence[Axes] | None = None) -> object:
+    def fig5(
+        self,
+        protocol: str | None = None,
+        *,
+        ax: Axes | Sequence[Axes] | NDArray[Any] | None = None,
+        metric: str = "psnr",
+    ) -> Figure:
         """Fig. 5: the four metrics over cloud-cover bins.
 
         Args:
             protocol: See :meth:`table2`.
-            ax: Four axes, such as those of ``plt.subplots(2, 2)``, to draw on; by default a figure
-                of its own.
+            ax: Where to draw: four axes, such as those of ``plt.subplots(2, 2)``, or one, on which
+                ``metric`` is drawn; by default a figure of its own.
+            metric: One of the four, for one axes.
 
         Returns:
             The figure.
 
         Raises:
-            UsageError: No cloud masks are known, or ``ax`` is not four axes.
+            UsageError: No cloud masks are known, or ``ax`` is neither one nor four axes.
         """
         from planetcr_bench.figures.cloud_cover import cover_figure, draw_cover
         from planetcr_bench.results.aggregate import clusters_of, figure_note
 
         chosen = self.protocol(protocol)
+        check_choice("metric", metric, HEADLINE)
         if not self.tables.known.masks:
             raise UsageError("fig5: expected scenes with cloud masks, the dataset has none")
         table = self.tables.cover[chosen.name]
         if ax is None:
             note, clusters = figure_note(self.ledgers), clusters_of(self.ledgers)
             return cover_figure(table, chosen, note=note, clusters=clusters)
-        axes = list(getattr(ax, "flat", ax if isinstance(ax, Sequence) else [ax]))
-        if len(axes) != len(HEADLINE):
+        panels: list[Any] = np.ravel(np.array(ax, object)).tolist()
+        if len(panels) not in (1, len(HEADLINE)):
             raise UsageError(
-                f"fig5: expected {len(HEADLINE)} axes, one for each metric, such as those of "
-                f"plt.subplots(2, 2), got {len(axes)}"
+                f"ax: expected one axes, or {len(HEADLINE)}, one for each metric, such as those of "
+                f"plt.subplots(2, 2), got {len(panels)}"
             )
-        draw_cover(axes, table)
-        return axes[0].figure
+        draw_cover(panels, table, [metric] if len(panels) == 1 else HEADLINE)
+        figure: Figure = panels[0].figure
+        return figure
 
     def to_latex(self, protocol: str | None = None) -> str:
         """Tab. 2 in LaTeX, for ``booktabs``.
