@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 import pandas as pd
 
 from planetcr_bench.analysis.error_analysis import ErrorAnalysis, widest_protocol
+from planetcr_bench.analysis.gains import Gain, gains_over_input
 from planetcr_bench.analysis.segmentation import (
     OVERALL,
     segmenters_of,
@@ -29,7 +30,12 @@ from planetcr_bench.report.scores import (
     table2_tables,
 )
 from planetcr_bench.report.segmentation import segmenter_table, table3_tables
-from planetcr_bench.report.significance import best_of, statistic_frame, statistic_tables
+from planetcr_bench.report.significance import (
+    best_of,
+    gain_table,
+    statistic_frame,
+    statistic_tables,
+)
 from planetcr_bench.report.table import Table, number
 from planetcr_bench.results.aggregate import (
     cover_scores,
@@ -113,6 +119,26 @@ class RunTables:
     def errors(self) -> ErrorAnalysis:
         """Where and how the runs fail."""
         return ErrorAnalysis(self.ledgers, widest_protocol(self.ledgers))
+
+    @cached_property
+    def gains(self) -> dict[str, list[Gain]]:
+        """What each run gains over its input, by its name, in the protocol of :attr:`errors`."""
+        protocol = self.errors.protocol
+        return {run.name: gains_over_input(run, protocol) for run in self.ledgers}
+
+    @cached_property
+    def clear_gains(self) -> dict[str, list[Gain]]:
+        """The same of the MAE of clear pixels; empty for compact ledgers."""
+        protocol = self.errors.protocol
+        return {
+            run.name: gains_over_input(run, protocol, region="clear", metrics=["mae"])
+            for run in self.ledgers
+        }
+
+    @cached_property
+    def gain_table(self) -> Table:
+        """Scores of each run beside its input's."""
+        return gain_table(self.ledgers, self.errors.protocol, self.gains)
 
     @cached_property
     def cover(self) -> dict[str, pd.DataFrame]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import pandas as pd
 
+from planetcr_bench.analysis.gains import Gain
 from planetcr_bench.analysis.intervals import (
     ENOUGH,
     LEVEL,
@@ -248,6 +249,46 @@ def _shown_pairs(comparison: MetricComparison) -> list[Difference]:
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else number(value, digits=3)
+
+
+def p_text(value: float) -> str:
+    """A p value after ``p``: ``= 0.170`` or ``< 0.001``."""
+    return _p(value) if value < 0.001 else f"= {_p(value)}"
+
+
+def gain_table(
+    ledgers: Sequence[Ledger], protocol: Protocol, gains: Mapping[str, Sequence[Gain]]
+) -> Table:
+    """Scores of each run beside its input's, and their paired differences."""
+    rows = [
+        [*[method_label(run)] * (len(ledgers) > 1), *_gain_cells(gain)]
+        for run in in_paper_order(ledgers)
+        for gain in gains[run.name]
+    ]
+    header = [*["Method"] * (len(ledgers) > 1), "Score", "cloudy input", "prediction"]
+    clusters = clusters_of(ledgers)
+    note = (
+        f"Prediction minus input, paired on {clusters}: jackknife of the difference itself; p "
+        "(Holm) is corrected for the scores of a method. A dash where there is no second of them."
+    )
+    return run_table(
+        "Scores beside the input's",
+        [*header, "difference", "95 % interval", "p (Holm)", clusters],
+        rows,
+        ledgers=ledgers,
+        protocol=protocol,
+        notes=[protocol.signature("all", "pixels"), note, *independence_note(ledgers)],
+    )
+
+
+def _gain_cells(gain: Gain) -> list[str]:
+    metric, pair = METRICS[gain.metric], gain.pair
+    scores = [number(value, digits=metric.digits) for value in (gain.before, gain.after)]
+    value, low, high = (
+        number(end, sign=True, digits=metric.digits) for end in (pair.value, pair.low, pair.high)
+    )
+    interval = "–" if "–" in (low, high) else f"{low} to {high}"
+    return [metric.title, *scores, value, interval, _p(pair.p_holm), str(gain.aois)]
 
 
 def statistic_frame(protocol: Protocol, comparisons: Sequence[MetricComparison]) -> pd.DataFrame:
