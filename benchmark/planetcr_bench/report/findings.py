@@ -184,10 +184,8 @@ def _worst(texts: Sequence[str], analysis: ErrorAnalysis) -> str:
 
 
 def _nowhere(analysis: ErrorAnalysis) -> str:
-    groups = [
-        by for by, frame in _groupings(analysis) if frame[frame["pixels"] > 0][by].nunique() > 1
-    ]
-    if groups:
+    counts = [len(set(frame.loc[frame["pixels"] > 0, by])) for by, frame in _groupings(analysis)]
+    if max(counts) > 1:
         return "Nowhere: MAE is the same in all groups of pixels."
     return f"There is one {analysis.ledgers[0].imagery.cluster}: nothing to compare it with."
 
@@ -218,29 +216,27 @@ def _clear(tables: RunTables, ledger: Ledger) -> str:
     if _unchanged(tables.errors, name):
         return "They are the input's own: nothing is harmed."
     change = row["mae"] - row["input_mae"]
-    amounts = f"MAE goes from {number(row['input_mae'])} to {number(row['mae'])}"
     made = f"{percent(row['worse'])} % of the pixels are worse than in the input"
     if float(number(change)) == 0:
         return f"Neither harmed nor improved on average: MAE stays {number(row['mae'])}; {made}."
+    verdict, interval = _harm(tables, ledger, change)
+    amounts = f"MAE goes from {number(row['input_mae'])} to {number(row['mae'])}"
+    return f"{verdict}: {amounts} ({interval}); {made}."
+
+
+def _harm(tables: RunTables, ledger: Ledger, change: float) -> tuple[str, str]:
+    """Verdict on a change of the MAE of clear pixels, and its interval in words."""
+    verdict = "Harmed on average" if change > 0 else "Improved on average"
     gains = tables.clear_gains[ledger.name]
     if not gains:
-        return f"{_harm(change)}: {amounts} ({_UNKNOWN_INTERVAL}); {made}."
-    (gain,) = gains
-    low, high = gain.pair.low, gain.pair.high
+        return verdict, "an interval needs the ledger of scenes, this one is compact"
+    low, high = gains[0].pair.low, gains[0].pair.high
     if not math.isfinite(high - low):
-        return f"{_harm(change)}: {amounts} (one {_cluster(tables)}: no interval); {made}."
-    ends = " to ".join(number(end, sign=True) for end in (low, high))
-    interval = f"{number(change, sign=True)}, 95 % interval {ends}"
+        return verdict, f"one {_cluster(tables)}: no interval"
     if low <= 0 <= high:
-        return f"No significant harm or benefit: {amounts} ({interval}); {made}."
-    return f"{_harm(change)}: {amounts} ({interval}); {made}."
-
-
-_UNKNOWN_INTERVAL: Final = "an interval needs the ledger of scenes, this one is compact"
-
-
-def _harm(change: float) -> str:
-    return "Harmed on average" if change > 0 else "Improved on average"
+        verdict = "No significant harm or benefit"
+    ends = " to ".join(number(end, sign=True) for end in (low, high))
+    return verdict, f"{number(change, sign=True)}, 95 % interval {ends}"
 
 
 # --- Where the error is --------------------------------------------------------------------------

@@ -17,6 +17,9 @@ from planetcr_bench.utils.untrusted import printable
 WIDEST: Final = 1600
 """Pixels of the width of a picture on a page; wider ones are drawn smaller, as JPEG."""
 
+COLOURS: Final = 256
+"""Of a picture of a page, which are enough for plots and make it a quarter as large."""
+
 _PER_INCH: Final = 146
 """Pixels on a page for an inch in print: a figure across a page is 1,022 wide."""
 
@@ -49,7 +52,9 @@ def html_table(table: Table, label: str) -> str:
 
 def scrolling_table(table: Table, label: str) -> str:
     """A table without its notes; those of its cells that LaTeX prints bold are bold here too."""
-    head = "".join(f'<th scope="col">{html_text(name)}</th>' for name in table.header)
+    head = "".join(
+        f'<th scope="col">{html_text(name)}</th>' if name else "<td></td>" for name in table.header
+    )
     rows = "".join(
         f'<tr class="{html_text(kind)}"><th scope="row">{html_text(row[0])}</th>'
         + "".join(
@@ -88,12 +93,14 @@ def html_picture(picture: bytes, *, title: str, alt: str) -> str:
 
 def _small(picture: bytes) -> tuple[str, bytes, int]:
     """Kind and bytes of a picture that is not too large for a page, and its width on the page."""
+    stream = io.BytesIO()
     with Picture.open(io.BytesIO(picture)) as image:
         width = round(image.width / image.info["dpi"][0] * _PER_INCH)
-        if image.width <= WIDEST:
-            return "png", picture, width
-        size = WIDEST, round(image.height * WIDEST / image.width)
-        small = image.convert("RGB").resize(size, Picture.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=88)
+        plain = image.convert("RGB")
+    if plain.width <= WIDEST:
+        few = plain.quantize(COLOURS, Picture.Quantize.FASTOCTREE, dither=Picture.Dither.NONE)
+        few.save(stream, "PNG")
+        return "png", stream.getvalue(), width
+    size = WIDEST, round(plain.height * WIDEST / plain.width)
+    plain.resize(size, Picture.Resampling.LANCZOS).save(stream, "JPEG", quality=88)
     return "jpeg", stream.getvalue(), width

@@ -48,10 +48,12 @@ class Section:
     Attributes:
         title: The heading.
         parts: In their order.
+        folded: Whether browsers show it only when asked.
     """
 
     title: str
     parts: Sequence[Part]
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ def _finding(finding: Finding) -> str:
 
 def _section(anchor: str, section: Section, folder: Path) -> str:
     parts = "\n".join(_to_html(part, folder) for part in section.parts)
+    if section.folded:
+        parts = f"<details><summary>Show {len(section.parts)} tables</summary>\n{parts}\n</details>"
     return (
         f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{html_text(section.title)}</h2>\n'
         f"{parts}\n</section>"

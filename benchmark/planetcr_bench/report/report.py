@@ -1,4 +1,4 @@
-"""Write the report of a run or of a comparison: one page in Markdown and HTML, its figures and its tables."""
+"""Write the report of a run or of a comparison: a page in two forms, its figures and tables."""
 
 from __future__ import annotations
 
@@ -237,6 +237,7 @@ def _sections(
         *after_scores,
         Section("Land-cover segmentation", _segmentation_parts(tables, full=full)),
         Section(TITLE, failures),
+        Section("Behind the scores", _behind(tables), folded=True),
     ]
     return [section for section in sections if section.parts]
 
@@ -249,10 +250,15 @@ def _score_parts(tables: RunTables) -> list[Part]:
     return [
         tables.gain_table,
         *[picture] * tables.known.masks,
-        *tables.table2_tables,
+        *(table for own in tables.table2_by_protocol for table in own[:2]),
         *tables.group_tables,
         f"{_GAIN} {regions}{_DASH}",
     ]
+
+
+def _behind(tables: RunTables) -> list[Part]:
+    """The noise floor of SAM, and the scenes behind each cell."""
+    return [table for own in tables.table2_by_protocol for table in own[2:]]
 
 
 def _segmentation_parts(tables: RunTables, *, full: bool) -> list[Part]:

@@ -158,13 +158,21 @@ class RunTables:
         """Tab. 3 of every segmenter, per protocol."""
         return {protocol.name: table3(self.ledgers, protocol) for protocol in self.protocols}
 
-    @cached_property
+    @property
     def table2_tables(self) -> list[Table]:
-        """Tab. 2 in every protocol; of several runs the best and all tied with it are bold."""
+        """Tab. 2 and what belongs to it, in every protocol."""
+        return [table for tables in self.table2_by_protocol for table in tables]
+
+    @cached_property
+    def table2_by_protocol(self) -> list[list[Table]]:
+        """Tab. 2 (a) and (b), then its noise floor and counts, of each protocol.
+
+        Of several runs the best and all tied with it are bold.
+        """
         tables = []
         several = len(self.ledgers) > 1
         for protocol in self.protocols:
-            tables += table2_tables(
+            own = table2_tables(
                 self.ledgers,
                 protocol,
                 pool=self.pool,
@@ -172,6 +180,7 @@ class RunTables:
                 best=best_of(self.comparisons[protocol.name]) if several else {},
                 scores=self.table2[protocol.name],
             )
+            tables.append(own)
         return tables
 
     @cached_property
