@@ -192,15 +192,15 @@ def _nowhere(analysis: ErrorAnalysis) -> str:
 
 def _losses(analysis: ErrorAnalysis, name: str) -> list[str]:
     """Where the input is better; nothing if it never is."""
-    places = []
-    for by, frame in _groupings(analysis):
-        own = _measured(frame, name)
-        places += [
-            f"{_group_words(analysis, by, str(row[by]))} ({number(-row['gain_mae'], sign=True)})"
-            for row in own.sort_values("gain_mae").to_dict("records")
-            if float(number(row["gain_mae"])) < 0
-        ]
-    return [f"MAE is above the input's {_listed(places)}."] if places else []
+    places = [
+        (float(row["gain_mae"]), _group_words(analysis, by, str(row[by])))
+        for by, frame in _groupings(analysis)
+        for row in _measured(frame, name).to_dict("records")
+        if float(number(row["gain_mae"])) < 0
+    ]
+    places.sort(key=lambda place: place[0])  # groups that lose most come first
+    shown = [f"{words} ({number(-gain, sign=True)})" for gain, words in places]
+    return [f"MAE is above the input's {_listed(shown)}."] if places else []
 
 
 # --- Clear pixels --------------------------------------------------------------------------------

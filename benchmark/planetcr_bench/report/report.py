@@ -303,7 +303,9 @@ def _facts(ledger: Ledger, run: Mapping[str, Any]) -> dict[str, str]:
 def _clusters(ledger: Ledger) -> list[str]:
     """How many places the scenes are of, where that is known."""
     imagery = ledger.imagery
-    return [] if imagery.one_scene_each else [f"{len(ledger.aois)} {imagery.clusters}"]
+    count = len(ledger.aois)
+    word = imagery.clusters if count != 1 else imagery.cluster
+    return [] if imagery.one_scene_each else [f"{count} {word}"]
 
 
 def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:
