@@ -17,7 +17,7 @@ from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.report.error_analysis_tables import percent
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.significance import p_text
-from planetcr_bench.report.table import number
+from planetcr_bench.report.table import DIGITS, number
 from planetcr_bench.results.aggregate import clusters_of, in_paper_order, method_label
 from planetcr_bench.results.ledger import Ledger
 
@@ -94,7 +94,7 @@ def _against(tables: RunTables, ledger: Ledger) -> str:
         for verdict in (_BETTER, _WORSE, _SAME, _UNTESTED)
         if verdict in groups
     ]
-    text = "; ".join(texts)
+    text = "; ".join(texts) or "nothing was measured"
     aois = max(gain.aois for gain in measured)
     return f"{text[0].upper()}{text[1:]} ({aois} {clusters_of(tables.ledgers)})."
 
@@ -196,7 +196,7 @@ def _losses(analysis: ErrorAnalysis, name: str) -> list[str]:
         (float(row["gain_mae"]), _group_words(analysis, by, str(row[by])))
         for by, frame in _groupings(analysis)
         for row in _measured(frame, name).to_dict("records")
-        if float(number(row["gain_mae"])) < 0
+        if round(row["gain_mae"], DIGITS) < 0
     ]
     places.sort(key=lambda place: place[0])  # groups that lose most come first
     shown = [f"{words} ({number(-gain, sign=True)})" for gain, words in places]
@@ -211,13 +211,13 @@ def _clear(tables: RunTables, ledger: Ledger) -> str:
         return "The dataset has no cloud masks: whether clear pixels are harmed is not known."
     name = method_label(ledger)
     row = _row(tables.errors.regions, name, region="clear")
-    if not row["pixels"]:
-        return "No pixel is clear."
+    if not row["pixels"] or math.isnan(row["mae"] - row["input_mae"]):
+        return "Nothing was measured in clear pixels."
     if _unchanged(tables.errors, name):
         return "They are the input's own: nothing is harmed."
     change = row["mae"] - row["input_mae"]
     made = f"{percent(row['worse'])} % of the pixels are worse than in the input"
-    if float(number(change)) == 0:
+    if round(change, DIGITS) == 0:
         return f"Neither harmed nor improved on average: MAE stays {number(row['mae'])}; {made}."
     verdict, interval = _harm(tables, ledger, change)
     amounts = f"MAE goes from {number(row['input_mae'])} to {number(row['mae'])}"
@@ -375,7 +375,7 @@ def _clear_each(tables: RunTables, runs: Sequence[Ledger]) -> str:
     rows = [(run, row) for run, row in rows if row["pixels"]]
     if not rows:
         return "No pixel is clear."
-    harmed = [(run, row) for run, row in rows if float(number(row["mae"] - row["input_mae"])) > 0]
+    harmed = [(run, row) for run, row in rows if round(row["mae"] - row["input_mae"], DIGITS) > 0]
     if not harmed:
         return f"MAE is not above the input's for any of the {len(rows)} methods."
     run, _ = max(harmed, key=lambda pair: pair[1]["mae"] - pair[1]["input_mae"])
