@@ -83,6 +83,8 @@ def _against(tables: RunTables, ledger: Ledger) -> str:
         return "The predictions are the cloudy input itself: no score differs from it."
     gains = tables.gains[ledger.name]
     measured = [gain for gain in gains if not math.isnan(gain.after)]
+    if not measured:
+        return "Nothing was measured."
     if not any(gain.aois > 1 for gain in measured):
         scores = ", ".join(map(_change, measured))
         return f"{scores}. There is one {_cluster(tables)}, so nothing can be tested."
@@ -94,7 +96,7 @@ def _against(tables: RunTables, ledger: Ledger) -> str:
         for verdict in (_BETTER, _WORSE, _SAME, _UNTESTED)
         if verdict in groups
     ]
-    text = "; ".join(texts) or "nothing was measured"
+    text = "; ".join(texts)
     aois = max(gain.aois for gain in measured)
     return f"{text[0].upper()}{text[1:]} ({aois} {clusters_of(tables.ledgers)})."
 
@@ -244,11 +246,13 @@ def _harm(tables: RunTables, ledger: Ledger, change: float) -> tuple[str, str]:
 
 def _error(analysis: ErrorAnalysis, name: str) -> str:
     overall = _row(analysis.failures(), name)
+    if math.isnan(overall["mae"]):
+        return "Nothing was measured."
     if overall["mae"] == 0:
         return "Nowhere: every value is that of the clear image."
     texts = []
-    if analysis.known.masks:
-        own = _measured(analysis.failures("region"), name)
+    own = _measured(analysis.failures("region"), name) if analysis.known.masks else pd.DataFrame()
+    if len(own):
         error, pixels = own["mae"] * own["pixels"], own["pixels"]
         cloud = own["region"] == "cloud"
         texts.append(
