@@ -60,7 +60,7 @@ Everything is in {folder}/:
   data/                      the simulated dataset, in the official layout
   truth/                     what is hidden under its clouds, for the report
   preds/                     predictions of {", ".join(methods)}
-  results/{TRACK}/       a folder per method: start with report.md
+  results/{TRACK}/       a folder per method: start with report.html
   results/comparison/        all of them side by side, in the same form
   gallery.png                cloudy, SAR, land cover, predictions, clear of five scenes
 
