@@ -51,9 +51,12 @@ def findings(tables: RunTables) -> list[Finding]:
 def findings_note(tables: RunTables) -> str:
     """How the figures of the findings are computed."""
     name, clusters = tables.errors.protocol.name, clusters_of(tables.ledgers)
+    several = (
+        ", against the input; between methods for all pairs" if len(tables.ledgers) > 1 else ""
+    )
     return (
         f"Protocol {name}, pooled over pixels; MAE in reflectance. *Significant*: paired over "
-        f"{clusters}, p < {LEVEL:g} after Holm's correction for the scores of a method."
+        f"{clusters}, p < {LEVEL:g} after Holm's correction for the scores of a method{several}."
     )
 
 
