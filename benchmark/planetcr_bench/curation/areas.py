@@ -129,9 +129,15 @@ def read_areas(
 
     Raises:
         DatasetError: The table cannot be read, has a wrong value, lacks a product of one AOI, or
-            names a file that does not exist; all such lines are listed.
+            names a file that does not exist or is both dates; all such lines are listed.
     """
     columns, rows = _read(path, layer)
+    repeated = [name for name, count in Counter(columns).items() if name and count > 1]
+    if repeated:
+        raise DatasetError(
+            f"{printable(path)}: expected each column once, got {printable(repeated[0])} "
+            f"{columns.count(repeated[0])} times"
+        )
     missing = [name for name in ("cloudy", "clear") if name not in columns]
     if missing:
         raise DatasetError(
@@ -151,7 +157,7 @@ def read_areas(
     twice = [number for number, count in Counter(a.number for a in areas).items() if count > 1]
     if twice:
         raise DatasetError(
-            f"{printable(path)}: expected each aoi once, got {twice[0]} "
+            f"{printable(path)}: expected each aoi once, got number {twice[0]} "
             f"{Counter(a.number for a in areas)[twice[0]]} times"
         )
     lost = [
@@ -161,6 +167,12 @@ def read_areas(
         if not file.exists()
     ]
     refuse(lost, f"{printable(path)}: expected files that exist")
+    alike = [
+        f"{area.name}: {printable(area.files.clear)}: expected another image than the cloudy one"
+        for area in areas
+        if area.files.clear.samefile(area.files.cloudy)
+    ]
+    refuse(alike, f"{printable(path)}: expected a cloudy and a clear date")
     return areas
 
 

@@ -155,7 +155,7 @@ def _survey(
     table: Path, out: Path, areas: Sequence[Area], settings: CurateSettings, *,
     workers: Workers, quiet: bool, say: Callable[[str], object],
 ) -> list[AreaFacts]:  # fmt: skip
-    say(f"1 of 4, survey of {len(areas):,} AOIs")
+    say(f"1 of 4, survey; AOIs: {len(areas):,}")
     found = run_ordered(
         partial(survey_area, out, settings.stride), areas, workers=_count(workers, areas),
         folders=_folders(out, areas), batch=1,
@@ -264,10 +264,7 @@ def _divide(
         if each.number in left
     ]
     if not footprints:
-        raise DatasetError(
-            "expected windows with data, got none that may be chosen; allow some nodata with "
-            "--max-nodata 0.1, or drop less"
-        )
+        raise DatasetError(_none_left(windows))
     splits = divide(
         footprints, distance_km=settings.min_distance_km, test_aois=_test_aois(settings),
         seed=settings.seed,
@@ -278,6 +275,18 @@ def _divide(
         f"{settings.min_distance_km:g} km apart or more"
     )
     return splits
+
+
+def _none_left(windows: pd.DataFrame) -> str:
+    """Say why no window may be chosen, and what would leave some."""
+    counts = ", ".join(
+        f"{count:,} {why}" for why, count in windows["status"].value_counts().items()
+    )
+    least = float(windows["missing"].min())
+    return (
+        f"expected windows that may be chosen, got none of {len(windows):,} ({counts}); drop less, "
+        f"or allow more nodata with --max-nodata: the window with most data lacks {least:.0%}"
+    )
 
 
 def _test_aois(settings: CurateSettings) -> int | None:

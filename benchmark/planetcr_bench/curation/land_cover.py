@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from rasterio.transform import array_bounds
 from rasterio.warp import transform_bounds
 
+from planetcr_bench.constants import PLANET_CR
+from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.restoration.rasters import Grid, Raster, SceneFileError, open_raster
 from planetcr_bench.utils.folders import image_files
 from planetcr_bench.utils.untrusted import printable
@@ -46,15 +49,36 @@ class LandCoverMap:
         """Codes of a window, 0 where there are none, shape (rows, columns).
 
         Raises:
-            SceneFileError: A file cannot be read.
+            SceneFileError: A file cannot be read, or has other values than WorldCover's.
         """
         codes = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
         for raster in self._rasters:
             there = raster.read([1], rows, columns)[0]
             if raster.declared_nodata not in (None, 0):
                 there = np.where(there == raster.declared_nodata, 0, there)
+            _expect_codes(raster, there)
             codes = np.where(codes == 0, there, codes)
         return codes
+
+
+def _expect_codes(raster: Raster, values: NDArray[np.uint8]) -> None:
+    """Refuse values that are no codes of WorldCover, such as classes from 1 to 6."""
+    known = _codes()
+    wrong = ~known[values]
+    if wrong.any():
+        expected = ", ".join(map(str, np.flatnonzero(known)))
+        got = ", ".join(map(str, np.unique(values[wrong])[:5]))
+        raise SceneFileError(
+            f"{printable(raster.path)}: expected codes of WorldCover, {expected}, got {got}"
+        )
+
+
+@lru_cache
+def _codes() -> NDArray[np.bool_]:
+    """Whether a byte is a code of WorldCover or no data, shape (256,)."""
+    encoding = load_description(PLANET_CR).land_cover
+    assert encoding is not None
+    return np.isin(np.arange(256), [code for codes in encoding.codes.values() for code in codes])
 
 
 def open_land_cover(path: Path, grid: Grid, stack: ExitStack) -> LandCoverMap:
@@ -99,6 +123,6 @@ def _tiles(folder: Path, grid: Grid) -> list[Path]:
         )
         raise SceneFileError(
             f"{printable(folder)}: expected the tile {corner}, in which the scene lies, found "
-            f"{len(named)} others"
+            f"{', '.join(path.name for path, _ in named[:3])}{', …' if len(named) > 3 else ''}"
         )
     return there

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from planetcr_bench import __version__
 from planetcr_bench.curation.steps import WORK
+from planetcr_bench.data.completeness import CURATION
 from planetcr_bench.data.description import check_track
 from planetcr_bench.data.mask_rules import UDM2, UDM2_BANDS, rule_fault
 from planetcr_bench.errors import DatasetError
@@ -18,8 +19,6 @@ from planetcr_bench.restoration.products import ProductName
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.untrusted import printable, read_toml
 from planetcr_bench.utils.validation import FileModel, validate
-
-RECORD: Final = "curation.toml"
 
 _HEADER: Final = "# Written by `planetcr-bench curate`: how this dataset was made.\n"
 
@@ -134,7 +133,7 @@ def claim(out: Path, table: Path, sha256: str, settings: CurateSettings) -> Reco
     Raises:
         DatasetError: The folder holds something else, or a dataset that was made otherwise.
     """
-    path = out / RECORD
+    path = out / CURATION
     record = Record(version=__version__, table=table.name, table_sha256=sha256, settings=settings)
     if out.exists() and not out.is_dir():
         raise DatasetError(f"{printable(out)}: expected a folder, found a file")
@@ -173,4 +172,4 @@ def _refuse_others(path: Path, there: Record, record: Record) -> None:
 def write_record(out: Path, record: Record) -> None:
     """Write ``curation.toml``."""
     content = record.model_dump(exclude_none=True)
-    atomic_write(out / RECORD, (_HEADER + tomli_w.dumps(content)).encode())
+    atomic_write(out / CURATION, (_HEADER + tomli_w.dumps(content)).encode())

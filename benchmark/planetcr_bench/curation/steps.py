@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,7 +31,7 @@ from planetcr_bench.curation.pair import open_pair, read_patch
 from planetcr_bench.curation.patch_files import publish, write_patch
 from planetcr_bench.curation.survey import AreaSurvey, survey_pair
 from planetcr_bench.data.description import Description
-from planetcr_bench.data.descriptions import load_description
+from planetcr_bench.data.descriptions import describe, load_description
 from planetcr_bench.data.fingerprint import scene_digest
 from planetcr_bench.data.reading import Raster
 from planetcr_bench.data.scene_files import SceneFiles
@@ -268,7 +269,7 @@ def cut_area(out: Path, job: CutJob) -> CutArea:
     """
     note = _note(out, job.area.number)
     known = _read_note(note)
-    if known is not None and known["key"] == job.key:
+    if known is not None and known["key"] == job.key and _is_there(out, job):
         digests = tuple((str(name), str(digest)) for name, digest in known["scenes"])
         return CutArea(job=job, digests=digests, anew=False)
     remove_area(out, job.area.number)
@@ -282,6 +283,14 @@ def cut_area(out: Path, job: CutJob) -> CutArea:
     except OSError as problem:
         raise BenchError(f"{note}: cannot be written ({problem.strerror})") from problem
     return CutArea(job=job, digests=digests, anew=True)
+
+
+def _is_there(out: Path, job: CutJob) -> bool:
+    """Whether no file of the patches has been removed since they were written."""
+    scenes = job.scenes(out, describe(out))
+    return all(
+        os.path.lexists(files.path(product)) for files in scenes for product in files.products
+    )
 
 
 def remove_area(out: Path, number: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from planetcr_bench.data.completeness import unfinished
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import describe
 from planetcr_bench.data.encodings import SPLIT
@@ -26,6 +27,8 @@ def find_splits(data: Path, description: Description | None = None) -> list[str]
     description = description or describe(data)
     splits = [split for split in description.splits if _exists(data, split, description)]
     if not splits:
+        if line := unfinished(data):
+            raise DatasetError(line)
         splits = [split for split in description.splits if split != "val"] or ["val"]
         needed = [_expected(split, description) for split in splits]
         raise DatasetError(

@@ -18,11 +18,11 @@ from planetcr_bench.constants import (
     SEASONS,
     cover_bin,
 )
+from planetcr_bench.data.completeness import shortfall
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import describe, load_description
 from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import dataset_fingerprint, split_fingerprint
-from planetcr_bench.data.layout import shortfall
 from planetcr_bench.data.masks import OtherMasks, with_masks
 from planetcr_bench.data.metadata import METADATA
 from planetcr_bench.data.misplaced import (
@@ -211,11 +211,9 @@ def _description(data: Path, dataset: str | Path | None) -> Description:
 
 
 def _unfinished(data: Path, split: str, count: int) -> list[str]:
-    try:
-        line = shortfall(data, split, count)
-    except DatasetError:
-        return []  # reported once, with the track
-    return [line] if line else []
+    problems: list[str] = []
+    line = collect_errors(problems, shortfall, data, split, count)
+    return [line] if line else problems
 
 
 def _split_report(states: Sequence[SceneState], description: Description) -> SplitReport:

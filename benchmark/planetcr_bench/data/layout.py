@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from planetcr_bench.data.completeness import shortfall
 from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import describe
 from planetcr_bench.data.discovery import find_files, find_splits, scenes_of_split
-from planetcr_bench.data.metadata import METADATA, read_simulation
 from planetcr_bench.data.misplaced import (
     Misnamed,
     absent_products,
@@ -200,23 +200,3 @@ def read_scene_list(
     if repeated:
         raise DatasetError(f"{path}: expected each scene once, got twice: {', '.join(repeated)}")
     return scenes
-
-
-def shortfall(data: Path, split: str, count: int) -> str | None:
-    """Report a simulated split without the scenes that it declares; None if it has them.
-
-    Args:
-        data: Folder that holds the splits.
-        split: Name of the split.
-        count: Scenes it has.
-    """
-    simulation = read_simulation(data)
-    expected = simulation.scenes(split) if simulation else None
-    if expected is None or count == expected:
-        return None
-    remedy = (
-        "run the same `planetcr-bench simulate` again to resume it"
-        if count < expected
-        else "simulate it again in an empty folder"
-    )
-    return f"{data / split}: expected {expected} scenes by {METADATA}, found {count}; {remedy}"

@@ -215,7 +215,17 @@ def test_an_unfinished_dataset_may_change_and_a_finished_one_may_not(
         patch.setattr("planetcr_bench.curation.curate.cut_area", stops)
         with pytest.raises(KeyboardInterrupt):
             made(table, out, seed=5, train=9, stride=150)
+    with pytest.raises(DatasetError, match="`planetcr-bench curate` has begun"):
+        find_scenes(out, "train")
     made(table, out)
+    assert snapshot(out) == snapshot(curated)
+
+
+def test_a_removed_patch_is_written_again(table: Path, curated: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    shutil.copytree(curated, out)
+    find_scenes(out, "train")[0].path("sar").unlink()
+    assert made(table, out).anew > 0
     assert snapshot(out) == snapshot(curated)
 
 
@@ -288,6 +298,20 @@ def test_too_few_windows_are_said_with_numbers(table: Path, tmp_path: Path) -> N
     totals = selection[(selection["cover"] == "all") & (selection["class"] == "all")]
     assert totals.set_index("split")["chosen"].to_dict() == {"train": 8, "test": 3}
     assert totals["windows"].sum() == len(windows)
+
+
+def test_where_no_window_is_left_the_reasons_are_counted(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"got none of 16 \(16 days\); drop less"):
+        made(table, tmp_path / "data", max_days=0)
+
+
+def test_other_codes_than_those_of_worldcover_are_refused(own: Path, tmp_path: Path) -> None:
+    def classes(codes: np.ndarray) -> None:
+        codes //= 10
+
+    change_pixels(own.parent / rows_of(own)[2]["landcover"], classes)
+    with pytest.raises(DatasetError, match=r"worldcover.tif: expected codes of WorldCover, 0, 10"):
+        made(own, tmp_path / "data")
 
 
 def test_files_that_do_not_fit_are_all_listed(own: Path, tmp_path: Path) -> None:
@@ -377,7 +401,7 @@ def test_worldcover_tiles_are_found_by_their_names(own: Path, tmp_path: Path) ->
         expected = codes[at[1].astype(int), at[0].astype(int)].reshape(90, 90)
         assert (patch.pixels[0] == expected).mean() > 0.98  # but on borders of pixels
     shutil.move(tiles / name, tiles / "ESA_WorldCover_10m_2021_v200_S60W180_Map.tif")
-    with pytest.raises(DatasetError, match=f"expected the tile {corner(west, south)}, "):
+    with pytest.raises(DatasetError, match=f"the tile {corner(west, south)}, .*S60W180"):
         made(own, tmp_path / "other", test=0, train=4)
 
 

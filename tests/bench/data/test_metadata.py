@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from planetcr_bench.data.integrity import check_dataset
-from planetcr_bench.data.layout import shortfall
 from planetcr_bench.data.metadata import Simulation, read_simulation
 from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError
@@ -48,7 +47,6 @@ def test_tracks_and_identities_differ_with_the_settings() -> None:
 def test_a_dataset_without_an_entry_is_not_a_simulation(tmp_path: Path) -> None:
     assert read_simulation(tmp_path) is None
     assert simulated_identity(tmp_path, "test") is None
-    assert shortfall(tmp_path, "test", 3) is None
     (tmp_path / "dataset.toml").write_text('track = "mine"\n')
     assert read_simulation(tmp_path) is None
 
@@ -58,8 +56,6 @@ def test_an_entry_is_read_and_counts_its_scenes(tmp_path: Path) -> None:
     assert read_simulation(tmp_path) == simulated(size="tiny", test_scenes=10, train_scenes=4)
     assert simulated_identity(tmp_path, "test") == "sim-v1 standard, seed 0, size tiny"
     assert simulated_identity(tmp_path, "train") == "sim-v1 standard, seed 0, size tiny, 4 scenes"
-    assert shortfall(tmp_path, "test", 10) is None
-    assert "expected 4 scenes by dataset.toml, found 3" in (shortfall(tmp_path, "train", 3) or "")
 
 
 @pytest.mark.parametrize(
