@@ -93,7 +93,16 @@ const estimates = new Map();
 /** A score with its interval for a selection: of an entry, of the `input`, or of the `clear` image. */
 function scoreOf(name, metric, chosen = selection()) {
   const key = METRICS[metric].segmented && name === "input" ? "cloudy" : name;
-  return cached(estimates, [board().id, key, metric, chosen, state.segmenter], () => estimate(sumsOf(board(), key, metric, chosen)));
+  return cached(estimates, [board().id, key, metric, chosen, state.segmenter], () =>
+    estimateOfAll(key, metric, chosen) || estimate(sumsOf(board(), key, metric, chosen)));
+}
+
+/** What Python found, where nothing is filtered; of segmenters, whose counts are exact, nothing. */
+function estimateOfAll(name, metric, chosen) {
+  const own = AXES.every((axis) => chosen[axis] === "all") && board().cells.estimates[name]?.[metric];
+  if (!own) return null;
+  const known = Object.fromEntries(["value", "low", "high", "freedom", "aois", "effective"].map((key) => [key, fromJson(own[key])]));
+  return { ...known, without: [...numbers(own.without)], measured: [...numbers(own.measured)].map(Boolean) };
 }
 
 /** Scores of the input, if they are known, and of every shown entry in every column. */
