@@ -38,6 +38,7 @@ from planetcr_bench.results.aggregate import (
     check_comparable,
     group_sums,
     scene_scores,
+    score_groups,
     seen_classes,
     widest,
 )
@@ -179,7 +180,8 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
         class, bin and region; the number of values stands for all), and per entry, and for
         ``input`` if a run has it, keys of arrays under ``top_<metric>`` and ``bottom_<metric>``,
         one number per cell: what a metric of ``HEADLINE`` divides, and by what. Under
-        ``estimates`` what Python finds without a filter, by name and metric; see ``Estimate``.
+        ``estimates`` what Python finds without a filter, by name and metric, see ``Estimate``, and
+        under ``values`` the scores with a single one, by name, axis, value and metric.
     """
     additive = board.protocol.pool == "pixels"
     runs: list[tuple[str, Ledger, Of]] = [
@@ -192,12 +194,11 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     index = _all_cells(tables)
     aois = pd.Index(sorted(set(index.get_level_values("aoi"))))
     sums = {
-        entry.name: {metric: own for (metric, _), own in found.items()}
-        for entry in board.entries
-        for found in [score_sums(entry.ledger, board.protocol)]
+        name: _sums_of(tables[name], board.protocol)
+        if of == "input"
+        else {metric: own for (metric, _), own in score_sums(ledger, board.protocol).items()}
+        for name, ledger, of in runs
     }
-    if "input" in tables:
-        sums["input"] = _sums_of(tables["input"], board.protocol)
     return {
         "aois": list(aois),
         "additive": additive,
@@ -208,6 +209,9 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
         },
         "estimates": {
             name: to_json_value(_kept_estimates(own, aois, arrays)) for name, own in sums.items()
+        },
+        "values": {
+            name: to_json_value(_filtered(ledger, board.protocol, of)) for name, ledger, of in runs
         },
     }
 
@@ -234,6 +238,14 @@ def _kept_estimates(
         keys = {"without": arrays.real(without, np.float64), "measured": arrays.whole(measured)}
         kept[metric] = {**asdict(estimate(own)), **keys}
     return kept
+
+
+def _filtered(ledger: Ledger, protocol: Protocol, of: Of) -> dict[str, Any]:
+    """Scores by axis, value on it, and metric: the cells of a compact ledger have fewer digits."""
+    return {
+        axis: score_groups(ledger, protocol, [axis], of=of)[list(HEADLINE)].to_dict("index")
+        for axis in AXES
+    }
 
 
 def _sums_of(table: pd.DataFrame, protocol: Protocol) -> dict[str, AoiSums]:

@@ -36,7 +36,9 @@ function numbers(key) {
     const [start, length, type, low, share, like] = DATA.arrays.facts[key];
     const width = Number(type[1]);
     const bytes = new Uint8Array(width * length);
-    for (let i = 0; i < bytes.length; i += 1) bytes[i] = packed[start + (i % width) * length + Math.floor(i / width)];
+    for (let place = 0; place < width; place += 1) {
+      for (let i = 0; i < length; i += 1) bytes[i * width + place] = packed[start + place * length + i];
+    }
     const values = new TYPES[type](bytes.buffer);
     if (low === undefined) return values;
     const of = like && numbers(like);

@@ -40,11 +40,13 @@ from planetcr_bench.analysis.significance import (
     tie_letters,
 )
 from planetcr_bench.constants import OPTICAL_BANDS
+from planetcr_bench.leaderboard.boards import AXES, _added, _averaged, boards_of
 from planetcr_bench.leaderboard.compacting import compact_run
 from planetcr_bench.leaderboard.entries import read_entries
 from planetcr_bench.leaderboard.page import write_board
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, further
+from planetcr_bench.report.table import number
 from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import cover_bins
@@ -228,6 +230,53 @@ def test_filters_show_the_scores_of_the_rows_they_name(page, runs, protocol, wan
         known = score_groups(frame, PROTOCOLS[protocol]).iloc[0]
         for metric, places in digits.items():
             assert shown[metric][name].startswith(f"{known[metric]:.{places}f}")
+
+
+@pytest.mark.slow
+def test_shipped_runs_have_the_digits_of_python_under_any_filter_and_pair(
+    browser, tmp_path: Path
+) -> None:
+    entries = read_entries(Path(__file__).parents[3] / "results")[0]
+    write_board(tmp_path, entries)
+    page = browser.new_page()
+    for board in boards_of(entries):
+        additive = board.protocol.pool == "pixels"
+        address = (tmp_path / "index.html").as_uri()
+        page.goto("about:blank")
+        go(page, f"{address}#track={board.track}&protocol={board.protocol.name}")
+        wanted = [
+            dict(zip(AXES, choice, strict=True))
+            for choice in itertools.product(*(["all", *values] for values in AXES.values()))
+            if choice.count("all") in ([1, 2] if additive else [2])
+        ]
+        for entry in board.entries:
+            shown = javascript(
+                page,
+                "given[1].map((chosen) => given[2].map((metric) => { const score = scoreOf(given[0], "
+                "metric, chosen), { digits } = METRICS[metric]; return [text(score.value, digits), "
+                "range(score, digits)]; }))",
+                entry.name, wanted, HEADLINE,
+            )  # fmt: skip
+            table = (_added if additive else _averaged)(entry.ledger, board.protocol, "prediction")
+            every = sorted(set(table.index.get_level_values("aoi")))
+            labels = table.index.to_frame()
+            single = {axis: score_groups(entry.ledger, board.protocol, [axis]) for axis in AXES}
+            for chosen, scores in zip(wanted, shown, strict=True):
+                own = labels.aoi.notna()
+                for axis, value in chosen.items():
+                    own &= (labels[axis] == value) | (additive and value == "all")
+                sums = table[own].groupby(level="aoi").sum().reindex(every, fill_value=0)
+                for metric, (value, interval) in zip(HEADLINE, scores, strict=True):
+                    parts = sums[[f"top_{metric}", f"bottom_{metric}"]]
+                    known = estimate((pooled_sums if additive else averaged_sums)(metric, parts))
+                    digits = METRICS[metric].digits
+                    axes = [axis for axis in AXES if chosen[axis] != "all"]
+                    of_one = single[axes[0]][metric].get(chosen[axes[0]], np.nan)
+                    exact = of_one if len(axes) == 1 else known.value
+                    assert value == number(exact, digits=digits), (entry.name, chosen, metric)
+                    low, high = (number(end, digits=digits) for end in (known.low, known.high))
+                    assert interval == ("" if "–" in (low, high) else f"[{low}, {high}]")
+    page.close()
 
 
 NUMBERS = ("value", "low", "high", "freedom", "aois", "effective")
