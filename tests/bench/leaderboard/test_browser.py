@@ -252,9 +252,9 @@ def test_shipped_runs_have_the_digits_of_python_under_any_filter_and_pair(
         for entry in board.entries:
             shown = javascript(
                 page,
-                "given[1].map((chosen) => given[2].map((metric) => { const score = scoreOf(given[0], "
-                "metric, chosen), { digits } = METRICS[metric]; return [text(score.value, digits), "
-                "range(score, digits)]; }))",
+                "given[1].map((chosen) => given[2].map((metric) => { "
+                "const { digits } = METRICS[metric], score = scoreOf(given[0], metric, chosen); "
+                "return [text(score.value, digits), range(score, digits)]; }))",
                 entry.name, wanted, HEADLINE,
             )  # fmt: skip
             table = (_added if additive else _averaged)(entry.ledger, board.protocol, "prediction")
