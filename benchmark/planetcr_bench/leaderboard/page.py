@@ -386,7 +386,13 @@ def _add_published(shown: list[dict[str, Any]], arrays: ArrayStore) -> None:
     official = PROTOCOLS["official"]
     home = [board for board in shown if board["id"] == f"{PLANET_CR}/{official.name}"]
     if not home:
-        cells = {"aois": [], "additive": False, "index": arrays.whole(np.empty(0)), "sums": {}}
+        cells = {
+            "aois": [],
+            "additive": False,
+            "index": arrays.whole(np.empty(0)),
+            "sums": {},
+            "estimates": {},
+        }
         home = [
             {
                 "id": f"{PLANET_CR}/official",
