@@ -36,7 +36,8 @@ LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Give headings the anchors that GitHub gives them, and name the leaderboard if there is one."""
+    """Give headings GitHub's anchors, load nothing from elsewhere, name a leaderboard that is there."""
+    config.extra_javascript = [name for name in config.extra_javascript if "://" not in str(name)]
     config.mdx_configs["toc"]["slugify"] = github_anchor
     if (BOARD / "index.html").exists() and config.nav is not None:
         config.nav.append({"Leaderboard": "board/index.html"})
