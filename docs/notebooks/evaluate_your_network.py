@@ -7,8 +7,8 @@
 # %% [markdown]
 # # Evaluate a network of your own
 #
-# From a `torch.nn.Module` to scores with intervals, beside a baseline. It needs the extra `models`, and the tiny simulated
-# dataset: `planetcr-bench simulate SIM --size tiny`.
+# From a `torch.nn.Module` to scores with intervals, beside a baseline. It needs the extra
+# `models`, and the tiny simulated dataset: `planetcr-bench simulate SIM --size tiny`.
 
 # %%
 import torch
@@ -22,8 +22,9 @@ scenes[0].name, scenes[0].cloudy.shape, scenes[0].sar.shape
 # %% [markdown]
 # ## A network
 #
-# Anything with `forward(cloudy, sar)` will do: cloudy images `(B, 4, H, W)` and SAR `(B, 2, h, w)` on its own grid come in,
-# both in [0, 1]; `(B, 4, H, W)` goes out. This one is as small as networks get: it fits a residual from image and SAR.
+# Anything with `forward(cloudy, sar)` will do: cloudy images `(B, 4, H, W)` and SAR `(B, 2, h,
+# w)` on its own grid come in, both in [0, 1]; `(B, 4, H, W)` goes out. This one is as small as
+# networks get: it fits a residual from image and SAR.
 
 
 # %%
@@ -44,30 +45,32 @@ class Small(torch.nn.Module):
 # %% [markdown]
 # ## Train it
 #
-# The training split is a map-style dataset for a DataLoader. A minute is not enough for a good network, but for one that
-# beats its input; [Training](../training.md) has the commands for real ones.
+# The training split is a map-style dataset for a DataLoader. A minute is not enough for a good
+# network, but for one that beats its input; [Training](../training.md) has the commands for real
+# ones.
 
 # %%
 torch.manual_seed(0)
 network = Small()
 train = pb.open_dataset("SIM", "train").torch(crop=160, augment=True, seed=0)
 optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-for epoch in range(30):
+for epoch in range(10):
     train.set_epoch(epoch)
     for batch in torch.utils.data.DataLoader(train, batch_size=4, shuffle=True):
         loss = (network(batch["cloudy"], batch["sar"]) - batch["clear"]).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-float(loss)
+loss.item()
 
 # %% [markdown]
 # ## Score it
 #
-# All scenes, both protocols, in one call. A run shows its table.
+# All scenes, both protocols, in one call. `results="results"` would also write report and ledger,
+# as `evaluate` does.
 
 # %%
-ours = pb.evaluate(network.eval(), scenes, name="small", results="results")
+ours = pb.evaluate(network.eval(), scenes, name="small")
 ours.table2()
 
 # %%
@@ -79,11 +82,11 @@ ours.by("region")
 # The baseline is to leave every image as it is.
 
 # %%
-unchanged = pb.evaluate(lambda scene: scene.cloudy, scenes, name="unchanged", results="results")
+unchanged = pb.evaluate(lambda scene: scene.cloudy, scenes, name="unchanged")
 comparison = pb.compare([ours, unchanged])
 comparison.significance()
 
 # %% [markdown]
-# The intervals are over areas, and ten scenes come from few of them: see
-# [Why are the intervals so wide?](../faq.md#why-are-the-intervals-so-wide) The next notebook,
-# [Read a ledger](read_a_ledger.py), asks where the errors lie.
+# The intervals are over areas, and ten scenes come from few of them: see [Why are the intervals
+# so wide?](../faq.md#why-are-the-intervals-so-wide) The next notebook, [Read a
+# ledger](read_a_ledger.py), asks where the errors lie.

@@ -7,8 +7,9 @@
 # %% [markdown]
 # # Read a ledger: which pixels fail, and is it significant?
 #
-# A ledger holds the sums of every scene. Without any image it answers where a method fails and whether a difference is
-# real. Here two baselines are scored first; with runs of your own, `pb.load_run("results/TRACK/NAME")` is enough.
+# A ledger holds the sums of every scene. Without any image it answers where a method fails and
+# whether a difference is real. Here two baselines are scored first; with runs of your own,
+# `pb.load_run("results/TRACK/NAME")` is enough.
 
 # %%
 import planetcr_bench as pb
@@ -30,13 +31,14 @@ def filled(scene: pb.Scene):
     return image
 
 
-runs = [pb.evaluate(method, scenes, name=method.__name__, results="results") for method in (darker, filled)]
-darker_run, filled_run = runs
+darker_run = pb.evaluate(darker, scenes, name="darker")
+filled_run = pb.evaluate(filled, scenes, name="filled")
 
 # %% [markdown]
 # ## Where does it fail?
 #
-# Under clouds, at their edges, in clear pixels. `filled` leaves clear pixels alone, `darker` harms them.
+# Under clouds, at their edges, in clear pixels. `filled` leaves clear pixels alone, `darker`
+# harms them.
 
 # %%
 darker_run.by("region")
@@ -53,8 +55,9 @@ filled_run.by("land_cover", "cover_bin")
 # %% [markdown]
 # ## The rows themselves
 #
-# One row per scene, protocol, class, region: sums, never means, so any grouping is a sum and one division
-# ([columns](../metrics-and-ledger.md#the-ledger)). The scenes with the largest error per value:
+# One row per scene, protocol, class, region: sums, never means, so any grouping is a sum and one
+# division ([columns](../metrics-and-ledger.md#the-ledger)). The scenes with the largest error per
+# value:
 
 # %%
 frame = filled_run.ledger.frame
@@ -76,4 +79,4 @@ assert abs(mae - filled_run.scores()["mae"]) < 1e-12
 # ([definitions](../metrics-and-ledger.md#statistical-significance)).
 
 # %%
-pb.compare(runs).significance()
+pb.compare([darker_run, filled_run]).significance()

@@ -1,8 +1,8 @@
-"""Build pages of the site that are not in docs/, and let links that work in the repository work there.
+"""Make pages of the site that are not in docs/, and keep links right that work in the repository.
 
 Pages of other folders (``PAGES``), notebooks, commands and the Python reference become pages of the
-site. A link to another file of the repository leads to a page with its text, as the site must be whole
-without a network.
+site. A link to another file of the repository leads to a page with its text, as the site must be
+whole without a network.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Give headings GitHub's anchors, load nothing from elsewhere, name a leaderboard that is there."""
-    config.extra_javascript = [name for name in config.extra_javascript if "://" not in str(name)]
+    """Give headings GitHub's anchors, and name a leaderboard that is there."""
     config.mdx_configs["toc"]["slugify"] = github_anchor
     if (BOARD / "index.html").exists() and config.nav is not None:
         config.nav.append({"Leaderboard": "board/index.html"})
@@ -129,7 +128,9 @@ def notebook(path: Path) -> str:
         text = re.sub(r"^# ?", "", body, flags=re.MULTILINE) if "[markdown]" in kind else ""
         parts.append(text.strip() if text else f"```python\n{body.strip()}\n```")
     first, *rest = parts
-    return "\n\n".join([first, f"*A notebook: `docs/notebooks/{path.name}`, opened by jupytext.*", *rest])
+    return "\n\n".join(
+        [first, f"*A notebook: `docs/notebooks/{path.name}`, opened by jupytext.*", *rest]
+    )
 
 
 def commands() -> str:
@@ -174,8 +175,14 @@ def reference() -> str:
     homes = [f"planetcr_bench.{pb._HOME[name]}.{name}" for name in names]  # noqa: SLF001
     scores = [f"planetcr_bench.metrics.functional.{name}" for name in metrics.__all__]
     torch = [f"planetcr_bench.torch.{home}.{name}" for name, home in torch_homes().items()]
-    sections = {"planetcr_bench": homes, "planetcr_bench.metrics": scores, "planetcr_bench.torch": torch}
-    text = "# API\n\nThe public names of the package. [Python](python.md) shows how they are used.\n\n"
+    sections = {
+        "planetcr_bench": homes,
+        "planetcr_bench.metrics": scores,
+        "planetcr_bench.torch": torch,
+    }
+    text = (
+        "# API\n\nThe public names of the package. [Python](python.md) shows how they are used.\n\n"
+    )
     for title, members in sections.items():
         text += f"## {title}\n\n" + "".join(f"::: {member}\n\n" for member in members)
     return text

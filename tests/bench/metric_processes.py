@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch.distributed as dist
-from torch.multiprocessing.spawn import start_processes
-
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.multiprocessing.spawn import start_processes
 
 SHARES = (slice(0, 1), slice(1, None))
 """Scenes of each process: not as many."""

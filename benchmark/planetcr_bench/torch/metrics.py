@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import torch
+from torch import Tensor
 from torchmetrics import Metric as TorchMetric
 from torchmetrics import MetricCollection
 
-import torch
 from planetcr_bench.errors import ArrayError
 from planetcr_bench.metrics.arrays import Pair, class_sums, pair_of, protocol_of
 from planetcr_bench.metrics.protocols import Protocol
 from planetcr_bench.metrics.registry import HEADLINE, METRICS
 from planetcr_bench.metrics.sums import Floats
-from torch import Tensor
 
 DEFAULT: Final = (*HEADLINE, "rmse")
 

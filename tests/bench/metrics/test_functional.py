@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from skimage.metrics import structural_similarity
 from torchmetrics.functional import mean_absolute_error
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 import planetcr_bench as pb
-import torch
 from planetcr_bench.constants import LAND_COVER
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.results.aggregate import score_groups

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import planetcr_bench as pb
-import torch
 from planetcr_bench.predictions.baselines import METHODS
 from planetcr_bench.predictions.predict import predict
 

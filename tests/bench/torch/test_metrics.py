@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
+from torch import Tensor
 
 import planetcr_bench as pb
-import torch
 from metric_processes import scores_of_two
-from torch import Tensor
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import pickle
 from pathlib import Path
 
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
 import planetcr_bench as pb
-import torch
 
 
 def test_items_are_what_networks_see(data: Path) -> None:
