@@ -31,6 +31,9 @@ PAGES = {
 STANDS_FOR = {"README.md": "index.md", "submissions/README.md": "submissions.md"}
 """Pages of docs/ that a document of the repository only leads to."""
 
+ROLES = "api.html"
+"""The page whose text comes from docstrings."""
+
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 """The path of a link that is neither of the web nor within its page."""
 
@@ -74,6 +77,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return posixpath.relpath(page_of(target), posixpath.dirname(uri) or ".")
 
     return LINK.sub(led, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Take the roles of reStructuredText away, which docstrings have before names."""
+    return re.sub(r":(?:class|func|meth|mod):(?=<code>)", "", html) if ROLES in page.url else html
 
 
 def page_of(name: str) -> str:
