@@ -99,7 +99,7 @@ board: .venv/.done ## Make all reports of results/ again, and the leaderboard: o
 	@touch $@
 
 docs: .venv/.docs ## Build the site of the documents, with the board if there is one: open build/docs/index.html
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 example: .venv/.done ## Make submissions/example again: ten simulated scenes (seconds)
 	$(BIN)/planetcr-bench simulate build/example/sim --size tiny --train 0
