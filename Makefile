@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages runs weights reference calibrate informative coverage board example clean
+.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages runs weights reference calibrate informative coverage board docs example clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -93,6 +93,13 @@ board: .venv/.done ## Make all reports of results/ again, and the leaderboard: o
 	@for run in $(dir $(wildcard results/*/*/*/run.json results/*/*/run.json)); do $(BIN)/planetcr-bench report $$run || exit 1; done
 	@$(BIN)/planetcr-bench compare $(wildcard $(REFERENCE:%=results/sim-v1/%)) --protocol full
 	@$(BIN)/planetcr-bench leaderboard results --out build/site
+
+.venv/.docs: .venv/.done
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: .venv/.docs ## Build the site of the documents, with the board if there is one: open build/docs/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 example: .venv/.done ## Make submissions/example again: ten simulated scenes (seconds)
 	$(BIN)/planetcr-bench simulate build/example/sim --size tiny --train 0
