@@ -15,7 +15,7 @@ help: ## Show this list
 	@touch $@
 
 demo: .venv/.done ## Score baselines, and a network whose weights ship: tables and pictures
-	@$(BIN)/python tests/demo.py demo
+	@$(BIN)/planetcr-bench demo demo --size demo
 
 test: .venv/.done ## Run all quick tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal

@@ -16,6 +16,7 @@ from planetcr_bench.cli import (
     compact,
     compare,
     curate,
+    demo,
     describe,
     evaluate,
     gallery,
@@ -117,6 +118,7 @@ app = typer.Typer(
     "land-cover class and per cloud-cover bin.",
 )
 
+app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.command("describe")(describe.describe)
 app.command("check")(check.check)
