@@ -18,6 +18,7 @@ from planetcr_bench.cli import (
     curate,
     demo,
     describe,
+    doctor,
     evaluate,
     gallery,
     leaderboard,
@@ -139,6 +140,7 @@ app.command("gallery")(gallery.gallery)
 app.command("paper")(paper.paper)
 app.add_typer(submit.app, name="submit")
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(value: bool) -> None:
