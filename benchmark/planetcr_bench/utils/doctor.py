@@ -175,9 +175,9 @@ def _folder(name: str, folder: Path, remedy: str) -> Finding:
 def _extras() -> Iterator[Finding]:
     packages: dict[str, list[str]] = {}
     for line in metadata("planetcr-bench").get_all("Requires-Dist") or ():
-        name, extra = re.match(r"[\w.-]+", line), re.search(r"extra == ['\"](\w+)", line)
-        if name and extra and extra[1] not in _NOT_FOR_USERS:
-            packages.setdefault(extra[1], []).append(name[0])
+        match = re.match(r"([\w.-]+).*extra == ['\"](\w+)", line)
+        if match and match[2] not in _NOT_FOR_USERS:
+            packages.setdefault(match[2], []).append(match[1])
     for extra, names in sorted(packages.items()):
         missing = [name for name in names if not _is_installed(name)]
         text = f"without {', '.join(missing)}" if missing else "installed"
