@@ -19,17 +19,15 @@ wheel="$(echo "$PWD"/dist/planetcr_bench-*.whl)"
 try() { # PYTHON: install the wheel, and do the main job in an empty folder
   local home
   home="$work/$("$1" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')"
-  rm -rf "$home"
-  mkdir -p "$home/work"
-  "$1" -m venv "$home/venv"
-  "$home/venv/bin/pip" install --quiet "$wheel"
   export PATH="$home/venv/bin:$PATH" XDG_CACHE_HOME="$home/cache"
-  cd "$home/work"
-  planetcr-bench --version
-  planetcr-bench doctor
-  planetcr-bench demo
-  planetcr-bench evaluate demo/preds/mean-fill --results again --json >scores.json
-  du -sh "$home/venv"
+  rm -rf "$home" && mkdir -p "$home/work" && cd "$home/work" && # joined: set -e is off after ||
+    "$1" -m venv "$home/venv" &&
+    "$home/venv/bin/pip" install --quiet "$wheel" &&
+    planetcr-bench --version &&
+    planetcr-bench doctor &&
+    planetcr-bench demo &&
+    planetcr-bench evaluate demo/preds/mean-fill --results again --json >scores.json &&
+    du -sh "$home/venv"
 }
 
 tried=0
