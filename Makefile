@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages runs weights reference calibrate informative coverage board docs example clean
+.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages runs weights reference calibrate informative coverage board docs example wheels clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -15,7 +15,7 @@ help: ## Show this list
 	@touch $@
 
 demo: .venv/.done ## Score baselines, and a network whose weights ship: tables and pictures
-	@$(BIN)/python tests/demo.py demo
+	@$(BIN)/planetcr-bench demo demo --size demo
 
 test: .venv/.done ## Run all quick tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
@@ -106,6 +106,9 @@ example: .venv/.done ## Make submissions/example again: ten simulated scenes (se
 	$(BIN)/planetcr-bench predict mean-fill --data build/example/sim --out build/example/mean-fill
 	$(BIN)/planetcr-bench submit pack build/example/mean-fill --card submissions/example/card.toml --data build/example/sim --results build/example/results --out submissions/example --replace
 	$(BIN)/planetcr-bench submit check submissions/example --data build/example/sim
+
+wheels: ## Build wheel and sdist, and try the wheel with every supported Python at hand: dist/
+	@PYTHON=$(PYTHON) tests/wheels.sh
 
 clean: ## Delete everything that the other targets made
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
