@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages runs weights reference calibrate informative coverage board example clean
+.PHONY: help demo test slow lint format speed loader networks gpu gpu-packages runs weights reference calibrate informative coverage board docs example wheels clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -15,7 +15,7 @@ help: ## Show this list
 	@touch $@
 
 demo: .venv/.done ## Score baselines, and a network whose weights ship: tables and pictures
-	@$(BIN)/python tests/demo.py demo
+	@$(BIN)/planetcr-bench demo demo --size demo
 
 test: .venv/.done ## Run all quick tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
@@ -94,11 +94,21 @@ board: .venv/.done ## Make all reports of results/ again, and the leaderboard: o
 	@$(BIN)/planetcr-bench compare $(wildcard $(REFERENCE:%=results/sim-v1/%)) --protocol full
 	@$(BIN)/planetcr-bench leaderboard results --out build/site
 
-example: .venv/.done ## Make submissions/example again: 108 simulated scenes (a minute)
-	$(BIN)/planetcr-bench simulate build/example/sim --size demo --train 0
+.venv/.docs: .venv/.done
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: .venv/.docs ## Build the site of the documents, with the board if there is one: open build/docs/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/site/mkdocs.yml
+
+example: .venv/.done ## Make submissions/example again: ten simulated scenes (seconds)
+	$(BIN)/planetcr-bench simulate build/example/sim --size tiny --train 0
 	$(BIN)/planetcr-bench predict mean-fill --data build/example/sim --out build/example/mean-fill
 	$(BIN)/planetcr-bench submit pack build/example/mean-fill --card submissions/example/card.toml --data build/example/sim --results build/example/results --out submissions/example --replace
 	$(BIN)/planetcr-bench submit check submissions/example --data build/example/sim
+
+wheels: ## Build wheel and sdist, and try the wheel with every supported Python at hand: dist/
+	@PYTHON=$(PYTHON) tests/wheels.sh
 
 clean: ## Delete everything that the other targets made
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from paths import ROOT
 
@@ -41,3 +43,28 @@ def test_links_of_a_page_resolve(page: Path) -> None:
 def test_the_readme_lists_every_page() -> None:
     text = (ROOT / "README.md").read_text()
     assert all(f"(docs/{page.name})" in text for page in (ROOT / "docs").glob("*.md"))
+
+
+def pages_of(nav: list | dict | str) -> Iterator[str]:
+    """The pages of the site's navigation, in order."""
+    if isinstance(nav, str):
+        yield nav
+        return
+    for child in nav.values() if isinstance(nav, dict) else nav:
+        yield from pages_of(child)
+
+
+def test_the_site_leads_to_every_page_once() -> None:
+    docs = ROOT / "docs"
+    pages = list(pages_of(yaml.safe_load((docs / "site/mkdocs.yml").read_text())["nav"]))
+    assert len(set(pages)) == len(pages)
+    made = {"api.md", "changelog.md", "cli.md", "contributing.md", "results.md"}  # by hooks.py
+    notebooks = {f"notebooks/{path.stem}.md" for path in docs.glob("notebooks/*.py")}
+    assert set(pages) == {page.name for page in docs.glob("*.md")} | notebooks | made
+
+
+def test_the_site_loads_nothing_from_the_web() -> None:
+    config = yaml.safe_load((ROOT / "docs/site/mkdocs.yml").read_text())
+    assert config["theme"]["font"] is False
+    assert config["extra"]["polyfills"] == ["site/iframe-worker.js"]
+    assert not re.search(r"https?://", (ROOT / "docs/site/mkdocs.yml").read_text())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -27,6 +28,29 @@ def test_weights_are_in_wheels_and_source_distributions(tmp_path: Path) -> None:
         name = (FOLDER / "sim-v1-small" / f"dsen2_cr.{suffix}").relative_to(ROOT)
         command = ["git", "-C", tmp_path, "check-ignore", name]
         assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+
+
+KINDS = {".bib", ".css", ".csv", ".html", ".js", ".json", ".py", ".safetensors", ".toml", ".typed"}
+
+
+def test_the_wheel_has_all_files_of_the_packages_and_no_other(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="builds wheels")  # the extra test has it
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 25_000_000
+    names = ZipFile(wheel).namelist()
+    assert {Path(name).suffix for name in names if ".dist-info/" not in name} <= KINDS
+    packages = ("benchmark/planetcr_bench", "models/planetcr_models")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *packages]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    files = [name for name in listed.split("\0") if name and (ROOT / name).exists()]
+    assert {name for name in names if ".dist-info/" not in name} == {
+        name.partition("/")[2] for name in files
+    }
+    with ZipFile(wheel) as archive:
+        (entry,) = (name for name in names if name.endswith("entry_points.txt"))
+        assert "planetcr-bench = planetcr_bench.cli:main" in archive.read(entry).decode()
 
 
 SCRIPTS = [ROOT / "tests" / name for name in ("simulation", "speed", "gpu")]

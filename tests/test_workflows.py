@@ -32,7 +32,9 @@ def test_a_workflow_reads_only_and_trusts_no_pull_request(workflow: Path) -> Non
         if step.get("uses", "").startswith("actions/checkout"):
             assert step["with"]["persist-credentials"] is False
     for name, job in value["jobs"].items():
-        assert "permissions" not in job or job["if"] == "github.event_name != 'pull_request'", name
+        assert "permissions" not in job or job["if"] == (
+            "github.event_name != 'pull_request' && !github.event.repository.fork"
+        ), name
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)

@@ -2,7 +2,7 @@
 
 Where a number comes from: ``evaluation/runner.py`` measures scene by scene; each metric is a row of
 ``metrics/registry.py``; its sums over pixels are added up in ``metrics/kernels.py`` (MAE, PSNR,
-SAM), ``metrics/ssim.py`` (SSIM) and ``metrics/further.py`` (the others); ``metrics/scores.py``
+SAM), ``metrics/ssim_map.py`` (SSIM) and ``metrics/further.py`` (the others); ``metrics/scores.py``
 divides them.
 """
 
@@ -160,9 +160,9 @@ def evaluate(
     input_window = input_window_of(predictions)
     _check_thickness(optical_thickness, target)
     protocols = _protocols(target, predictions)
-    pool = _segmenter_pool(segmenters, target, protocols)
+    pool = segmenter_pool(segmenters, target, protocols)
     out = results / target.track / name
-    identity = _identity(target, predictions, protocols, segmenters, optical_thickness)
+    identity = identity_of(target, predictions, protocols, segmenters, optical_thickness)
     settings = {
         **identity,
         "card": card.model_dump(),
@@ -219,7 +219,7 @@ def evaluate(
             "dataset": str(target.folder),
             "predictions": str(folder),
             "command": shlex.join(command),
-            "environment": _environment(),
+            "environment": environment(),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),
             **({"notes": [swapped]} if swapped else {}),
@@ -227,7 +227,7 @@ def evaluate(
         ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
         strip = _strip(target, predictions, ledger)
         staged = unfinished / "staged"
-        _publish(staged, out, ledger, table, run, class_average, strip, tables=tables)
+        publish(staged, out, ledger, table, run, class_average, strip, tables=tables)
         digest = results_digest(out)
         shutil.rmtree(unfinished)
     remember_scored(mark, digest)  # last: a run that is killed before cleans up when it goes on
@@ -348,9 +348,15 @@ def _protocols(dataset: Dataset, predictions: Predictions) -> list[Protocol]:
     return protocols_of(predictions.size, dataset.protocols, whole=whole)
 
 
-def _segmenter_pool(
+def segmenter_pool(
     segmenters: Sequence[Segmenter], dataset: Dataset, protocols: Sequence[Protocol]
 ) -> SegmenterPool | None:
+    """Segmenters that fit a dataset, ready to run; None if there are none.
+
+    Raises:
+        UsageError: One is given twice.
+        BenchError: One takes other bands.
+    """
     for first, second in pairwise(segmenters):  # in the order of their keys
         if first.key == second.key:
             raise UsageError(f"--segmenter: expected each segmenter once, got {first.name} twice")
@@ -361,7 +367,7 @@ def _segmenter_pool(
     return SegmenterPool(segmenters, dataset.fingerprint, protocols)
 
 
-def _identity(
+def identity_of(
     dataset: Dataset,
     predictions: Predictions,
     protocols: Sequence[Protocol],
@@ -393,7 +399,8 @@ def _refuse_incomplete(
     )
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Versions of what scores depend on, for ``run.json``."""
     versions = {
         package: version(package)
         for package in _PACKAGES
@@ -413,7 +420,7 @@ def _strip(dataset: Dataset, predictions: Predictions, ledger: Ledger) -> bytes:
     return sample_strip(predictions, {by_name[name]: cover for name, cover in covers.items()})
 
 
-def _publish(
+def publish(
     staged: Path,
     out: Path,
     ledger: Ledger,

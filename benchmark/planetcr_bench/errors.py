@@ -7,6 +7,7 @@
     ├── DatasetError        a dataset folder, a list of scenes or one of their files
     │   └── SceneError      one scene whose products do not fit together
     ├── PredictionError     a folder of predictions or one of its files
+    ├── ArrayError          an array that is scored from Python
     ├── LedgerError         a ledger or a results folder
     │   └── ScenesError     a compact ledger is asked what only scenes can answer
     ├── SubmissionError     a submitted entry
@@ -57,6 +58,10 @@ class SceneError(DatasetError):
 
 class PredictionError(BenchError):
     """A folder of predictions, or one of its files, cannot be scored."""
+
+
+class ArrayError(BenchError, ValueError):
+    """An array or a tensor cannot be scored."""
 
 
 class LedgerError(BenchError):

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ledgers import make_ledger
-from planetcr_bench.leaderboard.arrays import KINDS, ArrayStore
+from planetcr_bench.leaderboard.arrays import ArrayStore
 from planetcr_bench.leaderboard.entries import status_of
 from planetcr_bench.results.ledger import Ledger, rows_table, write_ledger
 
@@ -76,19 +76,13 @@ class PackedArrays:
         self.packed = zlib.decompress(base64.b64decode(text), -zlib.MAX_WBITS)
 
     def __getitem__(self, key: str) -> np.ndarray:
-        start, length, width, low, step, sizes, kind = self.facts[key]
-        planes = np.frombuffer(self.packed, np.uint8, length * width, start).reshape(width, length)
-        digits = (planes.astype(float) * 256.0 ** np.arange(width)[:, None]).sum(0)
-        of = self[sizes] if sizes else None
-        match KINDS[kind]:
-            case "whole" if of is None:
-                return (digits + low) * step
-            case "whole":
-                return digits + low + np.floor(of * step + 0.5)
-            case "linear":
-                return of * (digits + low) * step
-        values = np.where(digits > 0, of * np.exp((digits + low) * step), 0)
-        return of - values if KINDS[kind] == "rest" else values
+        start, length, kind, *added = self.facts[key]
+        planes = np.frombuffer(self.packed, np.uint8, length * int(kind[1]), start)
+        values = planes.reshape(int(kind[1]), length).T.copy().view(f"<{kind}")[:, 0].astype(float)
+        if not added:
+            return values
+        low, share, like = added
+        return values + low + (np.floor(self[like] * share + 0.5) if like else 0)
 
 
 def numbers(arrays: ArrayStore, key: str) -> np.ndarray:

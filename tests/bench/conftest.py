@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 from typer.testing import CliRunner
 
 from planetcr_bench.cli.app import app
@@ -130,11 +131,10 @@ def preds(predicted: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are empty files: for tests that look at tables and texts."""
+    """Figures are one white pixel: for tests that look at tables and texts."""
 
-    def save(_: Figure, file: Path | str | IO[bytes], **__: object) -> None:
-        if isinstance(file, (str, Path)):
-            Path(file).touch()
+    def save(_: Figure, file: Path | str | IO[bytes], **options: Any) -> None:
+        Image.new("1", (1, 1), 1).save(file, "PNG", dpi=(options["dpi"],) * 2)
 
     monkeypatch.setattr(Figure, "savefig", save)
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from planetcr_bench.evaluation.loading import ScenePixels
 from planetcr_bench.metrics.protocols import Protocol
-from planetcr_bench.metrics.ssim import SSIM_C1, SSIM_C2, TAPS, gaussian_taps
+from planetcr_bench.metrics.ssim_map import SSIM_C1, SSIM_C2, TAPS, gaussian_taps
 from planetcr_bench.metrics.sums import GROUPS, SUMS
 
 

@@ -16,7 +16,9 @@ from planetcr_bench.cli import (
     compact,
     compare,
     curate,
+    demo,
     describe,
+    doctor,
     evaluate,
     gallery,
     leaderboard,
@@ -117,6 +119,7 @@ app = typer.Typer(
     "land-cover class and per cloud-cover bin.",
 )
 
+app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.command("describe")(describe.describe)
 app.command("check")(check.check)
@@ -137,6 +140,7 @@ app.command("gallery")(gallery.gallery)
 app.command("paper")(paper.paper)
 app.add_typer(submit.app, name="submit")
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(value: bool) -> None:

@@ -119,8 +119,10 @@ def predict(
         return
     noun = "prediction" if scenes == 1 else "predictions"
     already = f" ({kept} of them already there)" if kept else ""
-    command = shlex.join(["planetcr-bench", "evaluate", str(out)])
-    typer.echo(f"{scenes} {noun} in {out}{already}; next: {command}")
+    command = ["planetcr-bench", "evaluate", str(out)]
+    command += ["--masks", str(masks)] if masks else []
+    command += ["--mask-rule", mask_rule] if mask_rule else []
+    typer.echo(f"{scenes} {noun} in {out}{already}; next: {shlex.join(command)}")
 
 
 def _refuse(method: str, **given: object) -> None:

@@ -14,7 +14,9 @@ def report(
     run: Annotated[Path, typer.Argument(help="Results folder: results/<track>/<name>.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for report.md, its tables and figures.", show_default="RUN"),
+        typer.Option(
+            help="Folder for report.md, report.html, tables and figures.", show_default="RUN"
+        ),
     ] = None,
     class_average: options.ClassAverage = None,
 ) -> None:

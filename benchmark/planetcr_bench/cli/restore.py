@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks import ModelError
 
 if TYPE_CHECKING:
+    from planetcr_bench.restoration.agreement import Scores
     from planetcr_bench.restoration.inputs import Network, RestoreSettings
     from planetcr_bench.restoration.restore import Restored
 
@@ -209,12 +211,22 @@ def _print(done: Restored) -> None:
         typer.echo("against the reference (input in brackets), protocol full:")
     for name, score in done.scores.items():
         if score.pixels:
-            typer.echo(
-                f"  {name:8} PSNR {score.psnr[0]:.2f} dB ({score.psnr[1]:.2f}), "
-                f"MAE {score.mae[0]:.4f} ({score.mae[1]:.4f}), "
-                f"SAM {score.sam_deg[0]:.2f}° ({score.sam_deg[1]:.2f}°), "
-                f"SSIM {score.ssim[0]:.3f} ({score.ssim[1]:.3f}); {score.pixels:,} pixels"
-            )
+            typer.echo(f"  {name:8} {_in_words(score)}; {score.pixels:,} pixels")
+
+
+def _in_words(score: Scores) -> str:
+    """All scores that are defined: SSIM needs 11 × 11 pixels without a gap."""
+    texts = {
+        "PSNR": (score.psnr, "{:.2f} dB ({:.2f})"),
+        "MAE": (score.mae, "{:.4f} ({:.4f})"),
+        "SAM": (score.sam_deg, "{:.2f}° ({:.2f}°)"),
+        "SSIM": (score.ssim, "{:.3f} ({:.3f})"),
+    }
+    return ", ".join(
+        f"{name} {text.format(*pair)}"
+        for name, (pair, text) in texts.items()
+        if not any(map(math.isnan, pair))
+    )
 
 
 def _as_json(done: Restored) -> dict[str, object]:

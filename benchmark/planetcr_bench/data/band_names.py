@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from planetcr_bench.data.pixel_checks import PixelError
+from planetcr_bench.metrics.reflectance import PixelError
 from planetcr_bench.utils.untrusted import printable
 
 _WORDS: Final = {

@@ -24,6 +24,7 @@ from planetcr_bench.data.descriptions import describe, load_description
 from planetcr_bench.data.discovery import find_files, find_splits
 from planetcr_bench.data.fingerprint import dataset_fingerprint, split_fingerprint
 from planetcr_bench.data.masks import OtherMasks, with_masks
+from planetcr_bench.data.metadata import METADATA
 from planetcr_bench.data.misplaced import (
     absent_products,
     misnamed,
@@ -204,6 +205,8 @@ def _description(data: Path, dataset: str | Path | None) -> Description:
     try:
         return describe(data)
     except DatasetError:
+        if not (data / METADATA).exists():
+            raise
         return load_description(PLANET_CR)
 
 

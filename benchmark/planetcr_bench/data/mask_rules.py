@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planetcr_bench.data.pixel_checks import PixelError
+from planetcr_bench.metrics.reflectance import PixelError
 
 UDM: Final = "udm"
 UDM2: Final = "udm2"

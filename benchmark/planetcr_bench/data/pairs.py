@@ -12,6 +12,7 @@ from planetcr_bench.data.raster import Header, read_header
 from planetcr_bench.data.templates import entries
 from planetcr_bench.errors import DatasetError
 from planetcr_bench.utils.folders import ending, is_litter
+from planetcr_bench.utils.untrusted import printable
 from planetcr_bench.utils.validation import validate
 
 BANDS: Final = {
@@ -41,7 +42,8 @@ def describe_pairs(data: Path, like: Description) -> Description | None:
         like: Has the SAR bands and land-cover codes that are expected.
 
     Raises:
-        DatasetError: A file cannot be read; or the images have an unusual number of bands.
+        DatasetError: A file cannot be read; the images have an unusual number of bands; or no
+            cloudy image is named like a clear one.
     """
     splits = [split for split in SPLITS if _has_pairs(data / split)]
     if not splits and not _has_pairs(data):
@@ -50,6 +52,7 @@ def describe_pairs(data: Path, like: Description) -> Description | None:
     clear = _first(folder / "clear")
     if clear is None:
         return None
+    _expect_equal_names(folder)
     header = read_header(clear)
     optical: dict[str, Any] = {
         product: f"{prefix}{product}/{{name}}{_end(folder / product, clear)}"
@@ -71,17 +74,30 @@ def _has_pairs(folder: Path) -> bool:
     return all((folder / product).is_dir() for product in ("clear", "cloudy"))
 
 
-def _first(folder: Path) -> Path | None:
-    """The first image of a folder; None if there is none."""
+def _images(folder: Path) -> list[Path]:
+    """Images of a folder, by name; none if there is no such folder."""
     if not folder.is_dir():
-        return None
-    names = sorted(
-        entry.name
+        return []
+    return sorted(
+        folder / entry.name
         for entry in entries(str(folder))
         if ending(entry.name) in KINDS and not entry.name.startswith(".")
         and not is_litter(entry.name)
     )  # fmt: skip
-    return folder / names[0] if names else None
+
+
+def _first(folder: Path) -> Path | None:
+    return next(iter(_images(folder)), None)
+
+
+def _expect_equal_names(folder: Path) -> None:
+    cloudy, clear = (_images(folder / product) for product in ("cloudy", "clear"))
+    if cloudy and clear and not {path.stem for path in cloudy} & {path.stem for path in clear}:
+        raise DatasetError(
+            f"{folder}: expected images of equal names in cloudy/ and clear/, found such as "
+            f"cloudy/{printable(cloudy[0].name)} and clear/{printable(clear[0].name)}; rename "
+            "them, or let `planetcr-bench describe` draft a description"
+        )
 
 
 def _end(folder: Path, otherwise: Path) -> str:

@@ -1,7 +1,7 @@
 """Interpret stored pixels by the tags of their file, and refuse contradictions.
 
 Pure functions of arrays and tags, for datasets and predictions alike. The caller that reads a file
-puts its name before the message of a :class:`PixelError`.
+puts its name before the message of a ``PixelError``.
 """
 
 from __future__ import annotations
@@ -15,30 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE
-
-OVERSHOOT: Final = 0.05
-"""Reflectance by which a noisy method may exceed the possible range, as over dark water."""
-
-FARTHEST: Final = 0.05
-"""Largest mean distance of an image's values from the possible range, in reflectance.
-
-It is 0.3 to 0.9 for images in [-1, 1], and 0.02 for a network at the start of its training."""
-
-LARGEST_MEAN: Final = 2.0
-"""Largest mean |reflectance| of an image without declared scale; above, it looks like DN."""
+from planetcr_bench.metrics.reflectance import LARGEST_MEAN, PixelError, number
 
 DIMMEST: Final = 255
 """Largest value of bytes; folders of images in DN of 10 000 exceed it."""
 
 LARGEST_STORED_REFLECTANCE: Final = 1.5
 """Largest value of images that contain reflectance and not DN."""
-
-IMPOSSIBLE: Final = 10.0
-"""No reflectance exceeds this in magnitude."""
-
-
-class PixelError(ValueError):
-    """Pixels have an unexpected meaning; the message says what was expected and found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +44,6 @@ class Tags:
 
 
 NO_TAGS: Final = Tags()
-
-
-def number(value: float) -> str:
-    """Format a number as in a tag."""
-    return f"{value:.10g}"
 
 
 # --- Nodata and masks -------------------------------------------------------------------------
@@ -174,56 +152,6 @@ def scaled(pixels: NDArray[Any], tags: Tags) -> NDArray[np.float64]:
 
 
 # --- Reflectance ------------------------------------------------------------------------------
-
-
-def expect_reflectance(
-    image: NDArray[np.floating],
-    *,
-    brightest: float = np.inf,
-    farthest: float = FARTHEST,
-    remedy: str = "",
-) -> None:
-    """Refuse an image that is not reflectance.
-
-    Args:
-        image: Supposed reflectance, any shape.
-        brightest: Only few values may lie above this, or below 0.
-        farthest: Largest mean distance of the values from the possible range.
-        remedy: What else the user can do, as the end of the message.
-
-    Raises:
-        PixelError: A large share of the values lies far outside, their mean is that of digital
-            numbers, or some are impossible.
-    """
-    low, high = float(image.min()), float(image.max())
-    if low >= -OVERSHOOT and high <= min(brightest + OVERSHOOT, LARGEST_MEAN):
-        return
-    mean = float(np.abs(image).mean(dtype=np.float64))
-    impossible = np.abs(image) > IMPOSSIBLE
-    if 0 < (count := int(impossible.sum())) < image.size / 4:
-        raise PixelError(
-            f"expected reflectance in [0, 1], got {count} values that cannot be one "
-            f"({number(low)} to {number(high)}): are they nodata without a tag? Fill them"
-        )
-    if mean > LARGEST_MEAN:
-        raise PixelError(
-            f"expected reflectance in [0, 1], got an image of mean {mean:.4g} that looks like "
-            f"digital numbers{remedy}"
-        )
-    under = np.maximum(-OVERSHOOT - image, 0)
-    over = np.maximum(image - (brightest + OVERSHOOT), 0)
-    if float((under + over).mean(dtype=np.float64)) <= farthest:
-        return
-    below, above = float((under > 0).mean()), float((over > 0).mean())
-    message = (
-        f"expected reflectance in [0, 1], got {below + above:.0%} of the values far outside it "
-        f"({low:.3g} to {high:.3g})"
-    )
-    if below > 0.5 and low >= -1.2 and high <= 1.2:
-        raise PixelError(
-            f"{message}; it looks like the scale [-1, 1] of a network's output: write (x + 1) / 2"
-        )
-    raise PixelError(f"{message}; it looks scaled or shifted in some other way{remedy}")
 
 
 def expect_digital_numbers(pixels: NDArray[Any], scale: float = DN_PER_REFLECTANCE) -> None:

@@ -17,18 +17,17 @@ from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import LandCover, Optical, Radar
 from planetcr_bench.data.mask_rules import UDM, UDM2_COUNT, band_count, is_cloud
 from planetcr_bench.data.pixel_checks import (
-    PixelError,
     Tags,
     describe_scale,
     expect_digital_numbers,
     expect_no_holes,
-    expect_reflectance,
     expect_scale,
     has_scale,
     is_convention,
     nodata_pixels,
     scaled,
 )
+from planetcr_bench.metrics.reflectance import PixelError, expect_reflectance
 
 _T = TypeVar("_T")
 

@@ -23,7 +23,7 @@ from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import KINDS, OPTICAL
 from planetcr_bench.data.grids import crs_name, crs_text, rotation_name, same_crs
 from planetcr_bench.data.mask_rules import band_count
-from planetcr_bench.data.pixel_checks import NO_TAGS, PixelError, Tags, nodata_pixels
+from planetcr_bench.data.pixel_checks import NO_TAGS, Tags, nodata_pixels
 from planetcr_bench.data.product_pixels import interpret, mask_by_rule
 from planetcr_bench.data.raster import (
     Accept,
@@ -39,6 +39,7 @@ from planetcr_bench.data.resizing import shrink
 from planetcr_bench.data.scene import Scene, backscatter, land_cover_classes, reflectance, upsample
 from planetcr_bench.data.scene_files import CLOUD_MASK, MaskFile, SceneFiles
 from planetcr_bench.errors import BenchError, DatasetError, SceneError
+from planetcr_bench.metrics.reflectance import PixelError
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import npy_header, open_regular, read_npy
 

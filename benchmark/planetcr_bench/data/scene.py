@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from affine import Affine
@@ -17,6 +17,9 @@ from planetcr_bench.data.description import Description
 from planetcr_bench.data.descriptions import load_description
 from planetcr_bench.data.encodings import LandCover, Radar, Scaling
 from planetcr_bench.errors import SceneError
+
+if TYPE_CHECKING:
+    import xarray
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -114,6 +117,21 @@ class Scene:
             hint = "; --masks takes one from elsewhere" * (what == _MASK)
             raise SceneError(f"{self.name}: expected {what}, but the dataset has none{hint}")
         return product
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The scene as a dataset for xarray and rioxarray; needs the extra ``xarray``.
+
+        Returns:
+            ``cloudy`` and ``clear`` (band, y, x), ``sar`` (sar_band, y, x), ``land_cover`` and
+            ``cloud_mask`` (y, x), as far as there are any, with CRS, transform and the coordinates
+            of the pixels' centres. SAR is resampled to the optical grid, as networks see it.
+
+        Raises:
+            MissingExtraError: xarray or rioxarray is not installed.
+        """
+        from planetcr_bench.data.xarrays import scene_to_xarray
+
+        return scene_to_xarray(self)
 
     @property
     def cover_bin(self) -> str:

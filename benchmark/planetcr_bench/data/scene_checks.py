@@ -14,7 +14,7 @@ from planetcr_bench.data.description import Description
 from planetcr_bench.data.encodings import OPTICAL
 from planetcr_bench.data.fingerprint import scene_digest
 from planetcr_bench.data.grids import rotation_name
-from planetcr_bench.data.pixel_checks import mask_looks_inverted, number
+from planetcr_bench.data.pixel_checks import mask_looks_inverted
 from planetcr_bench.data.reading import (
     Raster,
     corners,
@@ -26,6 +26,7 @@ from planetcr_bench.data.reading import (
 from planetcr_bench.data.scene import cover_of, land_cover_classes, upsample
 from planetcr_bench.data.scene_files import CLOUD_MASK, SceneFiles
 from planetcr_bench.errors import DatasetError
+from planetcr_bench.metrics.reflectance import number
 from planetcr_bench.utils.validation import collect_errors
 
 PLAUSIBLE_DB: Final = (-80.0, 60.0)

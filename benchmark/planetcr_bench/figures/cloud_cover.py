@@ -80,6 +80,17 @@ def cover_figure(
     return figure
 
 
+def draw_cover(
+    panels: Sequence[Axes], table: pd.DataFrame, metrics: Sequence[str] = HEADLINE
+) -> None:
+    """Draw panels of Fig. 5 on axes of others: one for each metric, the bins by their edges."""
+    curves = cover_curves(table)
+    for metric, axes in zip(metrics, panels, strict=True):
+        _draw_panel(axes, metric, curves)
+        mark_bins(axes)
+    panels[-1].legend()
+
+
 def printed_cover_figure(
     table: pd.DataFrame, *, width_inch: float, styles: Styles | None = None
 ) -> Figure:

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from planetcr_bench.analysis.intervals import (
+    AoiSums,
+    averaged_sums,
+    estimate,
+    pooled_sums,
+    score_sums,
+)
 from planetcr_bench.constants import (
     COVER_BINS,
     LAND_COVER,
@@ -31,6 +38,7 @@ from planetcr_bench.results.aggregate import (
     check_comparable,
     group_sums,
     scene_scores,
+    score_groups,
     seen_classes,
     widest,
 )
@@ -38,6 +46,7 @@ from planetcr_bench.results.compact import ALL, CompactLedger
 from planetcr_bench.results.imagery import Imagery
 from planetcr_bench.results.known import Known
 from planetcr_bench.results.ledger import Ledger
+from planetcr_bench.utils.json_values import to_json_value
 
 AXES: Final = {"land_cover": LAND_COVER_NAMES, "cover_bin": COVER_BINS, "region": REGIONS}
 """What the page can filter by, and the values of each in their order."""
@@ -170,7 +179,9 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
         ``aois`` (names), ``additive``, ``index`` (key of an array: 4 × cells, positions of AOI,
         class, bin and region; the number of values stands for all), and per entry, and for
         ``input`` if a run has it, keys of arrays under ``top_<metric>`` and ``bottom_<metric>``,
-        one number per cell: what a metric of ``HEADLINE`` divides, and by what.
+        one number per cell: what a metric of ``HEADLINE`` divides, and by what. Under
+        ``estimates`` what Python finds without a filter, by name and metric, see ``Estimate``, and
+        under ``values`` the scores with a single one, by name, axis, value and metric.
     """
     additive = board.protocol.pool == "pixels"
     runs: list[tuple[str, Ledger, Of]] = [
@@ -181,42 +192,73 @@ def cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
     cut = _added if additive else _averaged
     tables = {name: cut(ledger, board.protocol, of) for name, ledger, of in runs}
     index = _all_cells(tables)
-    positions = _positions(index)
-    groups = _selections(positions)
+    aois = pd.Index(sorted(set(index.get_level_values("aoi"))))
+    sums = {
+        name: _sums_of(tables[name], board.protocol)
+        if of == "input"
+        else {metric: own for (metric, _), own in score_sums(ledger, board.protocol).items()}
+        for name, ledger, of in runs
+    }
     return {
-        "aois": sorted(set(index.get_level_values("aoi"))),
+        "aois": list(aois),
         "additive": additive,
-        "index": arrays.whole(positions.T),
+        "index": arrays.whole(_positions(index).T),
         "sums": {
-            name: _kept_sums(table.reindex(index, fill_value=0.0), arrays, groups, additive)
+            name: _kept_sums(table.reindex(index, fill_value=0.0), arrays)
             for name, table in tables.items()
+        },
+        "estimates": {
+            name: to_json_value(_kept_estimates(own, aois, arrays)) for name, own in sums.items()
+        },
+        "values": {
+            name: to_json_value(_filtered(ledger, board.protocol, of)) for name, ledger, of in runs
         },
     }
 
 
-def _selections(positions: NDArray[Any]) -> NDArray[Any]:
-    """For each cell a number of its AOI, and one for all cells that differ in the AOI alone."""
-    parts = np.unique(positions[:, 1:], axis=0, return_inverse=True)[1].ravel()
-    return np.stack([positions[:, 0], parts], 1)
-
-
-def _kept_sums(
-    table: pd.DataFrame, arrays: ArrayStore, groups: NDArray[Any], additive: bool
-) -> dict[str, str]:
+def _kept_sums(table: pd.DataFrame, arrays: ArrayStore) -> dict[str, str]:
     keys: dict[str, str] = {}
-    for name in HEADLINE:
-        metric = METRICS[name]
+    for metric in HEADLINE:
+        top, bottom = f"top_{metric}", f"bottom_{metric}"
         like = keys.get(f"bottom_{HEADLINE[0]}")
-        sizes = arrays.whole(table[f"bottom_{name}"].to_numpy(), like)
-        keys[f"bottom_{name}"] = sizes
-        keys[f"top_{name}"] = arrays.ratios(
-            table[f"top_{name}"].to_numpy(),
-            sizes,
-            groups=groups,
-            rest=metric.better == "higher" and metric.scale == "linear",
-            linear=metric.scale == "log" and not additive,
-        )
+        keys[bottom] = arrays.whole(table[bottom].to_numpy(), like)
+        keys[top] = arrays.real(table[top].to_numpy())
     return keys
+
+
+def _kept_estimates(
+    sums: Mapping[str, AoiSums], aois: pd.Index[Any], arrays: ArrayStore
+) -> dict[str, dict[str, Any]]:
+    """Estimates of all pixels, with the score without each AOI, and whether it was measured."""
+    kept = {}
+    for metric, own in sums.items():
+        places = aois.get_indexer(pd.Index(own.aois))
+        without, measured = np.full(len(aois), own.value), np.zeros(len(aois), bool)
+        without[places], measured[places] = own.leave_one_out, own.measured
+        keys = {"without": arrays.real(without, np.float64), "measured": arrays.whole(measured)}
+        kept[metric] = {**asdict(estimate(own)), **keys}
+    return kept
+
+
+def _filtered(ledger: Ledger, protocol: Protocol, of: Of) -> dict[str, Any]:
+    """Scores by axis, value on it, and metric: the cells of a compact ledger have fewer digits."""
+    return {
+        axis: score_groups(ledger, protocol, [axis], of=of)[list(HEADLINE)].to_dict("index")
+        for axis in AXES
+    }
+
+
+def _sums_of(table: pd.DataFrame, protocol: Protocol) -> dict[str, AoiSums]:
+    """Sums per AOI of all pixels, from cells."""
+    additive = protocol.pool == "pixels"
+    sums_of = pooled_sums if additive else averaged_sums
+    if not additive:
+        table = table[(table.index.to_frame()[list(AXES)] == ALL).all(axis=1)]
+    by_aoi = table.groupby(level="aoi").sum()
+    return {
+        metric: sums_of(metric, by_aoi[[f"top_{metric}", f"bottom_{metric}"]])
+        for metric in HEADLINE
+    }
 
 
 def _with_input(ledgers: Sequence[Ledger]) -> tuple[Ledger, Of] | None:
@@ -346,15 +388,12 @@ def segmentation_cells_of(board: Board, arrays: ArrayStore) -> dict[str, Any]:
             ],
             1,
         )
-        groups = _selections(positions)
         result[segmenter] = {"name": name, "index": arrays.whole(positions.T), "predicted": {}}
-        ones = arrays.whole(np.ones(len(index)))
         for key, table in tables.items():
             counts = table.reindex(index, fill_value=0)
-            truth = arrays.whole(counts["truth"].to_numpy())
-            hits = arrays.ratios(counts["hits"].to_numpy(), truth, groups=groups, rest=True)
-            seen = arrays.ratios(counts["seen"].to_numpy(), ones, groups=groups)
-            result[segmenter]["predicted"][key] = {"truth": truth, "hits": hits, "seen": seen}
+            result[segmenter]["predicted"][key] = {
+                what: arrays.whole(counts[what].to_numpy()) for what in ("truth", "hits", "seen")
+            }
     return result
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// Shows the boards. Everything is computed here from sums per area of interest; text is only ever text.
+// Shows the boards: Python's figures, and under filters what sums per area of interest give; text is only ever text.
 
 const INPUT = "Cloudy (input)";
 const SAMPLE = ["cloudy", "prediction", "cloud-free"]; // from left to right in a method's picture
@@ -93,7 +93,22 @@ const estimates = new Map();
 /** A score with its interval for a selection: of an entry, of the `input`, or of the `clear` image. */
 function scoreOf(name, metric, chosen = selection()) {
   const key = METRICS[metric].segmented && name === "input" ? "cloudy" : name;
-  return cached(estimates, [board().id, key, metric, chosen, state.segmenter], () => estimate(sumsOf(board(), key, metric, chosen)));
+  return cached(estimates, [board().id, key, metric, chosen, state.segmenter], () =>
+    known(key, metric, chosen) || estimate(sumsOf(board(), key, metric, chosen)));
+}
+
+/** What Python found, as far as it has: all without a filter, a value with one; of segmenters, whose counts are exact, nothing. */
+function known(name, metric, chosen) {
+  const axes = AXES.filter((axis) => chosen[axis] !== "all");
+  const { estimates: all, values } = board().cells;
+  if (axes.length === 1) {
+    const value = values[name]?.[axes[0]][chosen[axes[0]]]?.[metric];
+    return value === undefined ? null : { ...estimate(sumsOf(board(), name, metric, chosen)), value: fromJson(value) };
+  }
+  const own = axes.length ? null : all[name]?.[metric];
+  if (!own) return null;
+  const figures = Object.fromEntries(["value", "low", "high", "freedom", "aois", "effective"].map((key) => [key, fromJson(own[key])]));
+  return { ...figures, without: [...numbers(own.without)], measured: [...numbers(own.measured)].map(Boolean) };
 }
 
 /** Scores of the input, if they are known, and of every shown entry in every column. */

@@ -5,8 +5,6 @@ The same entries give the same bytes: nothing here knows the time or the machine
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 import math
@@ -43,6 +41,7 @@ from planetcr_bench.leaderboard.boards import (
 from planetcr_bench.leaderboard.entries import Entry
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.registry import HEADLINE, METRICS, SEGMENTATION, further
+from planetcr_bench.report.html import page_style, policy_hash
 from planetcr_bench.report.significance import detectable_note
 from planetcr_bench.report.table import Table, escape_markdown, number, to_markdown
 from planetcr_bench.results.aggregate import (
@@ -387,7 +386,13 @@ def _add_published(shown: list[dict[str, Any]], arrays: ArrayStore) -> None:
     official = PROTOCOLS["official"]
     home = [board for board in shown if board["id"] == f"{PLANET_CR}/{official.name}"]
     if not home:
-        cells = {"aois": [], "additive": False, "index": arrays.whole(np.empty(0)), "sums": {}}
+        cells = {
+            "aois": [],
+            "additive": False,
+            "index": arrays.whole(np.empty(0)),
+            "sums": {},
+            "estimates": {},
+        }
         home = [
             {
                 "id": f"{PLANET_CR}/official",
@@ -428,7 +433,7 @@ def page(data: Mapping[str, Any], *, source: str = "") -> str:
         data: See :func:`payload`.
         source: Address of the repository, to which the page links; empty for no link.
     """
-    style, skeleton = page_part("page.css"), page_part("page.html")
+    style, skeleton = page_style(), page_part("page.html")
     script = "".join(map(page_part, _SCRIPTS))
     guide = f"{source.rstrip('/')}/blob/main/docs/submissions.md"
     return Template(skeleton).substitute(
@@ -449,13 +454,8 @@ def _link(address: str, words: str) -> str:
 
 
 def page_part(name: str) -> str:
-    """Text of a file of the page, such as ``page.css``."""
+    """Text of a file of the page, such as ``page.js``."""
     return (files("planetcr_bench.leaderboard") / name).read_text(encoding="utf-8")
-
-
-def policy_hash(text: str) -> str:
-    """Hash by which a content security policy allows a style or a script."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _json(value: object, indent: int | None = None) -> str:

@@ -28,20 +28,21 @@ function cached(cache, words, work) {
   return cache.get(key);
 }
 
-/** An array by its key; Python's leaderboard/arrays.py describes the kinds. */
+const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array };
+
+/** An array by its key; Python's leaderboard/arrays.py describes how it lies in the bytes. */
 function numbers(key) {
   return cached(decoded, key, () => {
-    const [start, length, width, low, step, sizes, kind] = DATA.arrays.facts[key];
-    const of = sizes && numbers(sizes);
-    return Float64Array.from({ length }, (_, i) => {
-      let digits = 0;
-      for (let plane = width - 1; plane >= 0; plane -= 1) digits = 256 * digits + packed[start + plane * length + i];
-      const steps = low + digits;
-      if (kind === 0) return of ? steps + Math.floor(of[i] * step + 0.5) : steps * step;
-      if (kind === 1) return of[i] * steps * step;
-      const value = digits ? of[i] * Math.exp(steps * step) : 0;
-      return kind === 2 ? value : of[i] - value;
-    });
+    const [start, length, type, low, share, like] = DATA.arrays.facts[key];
+    const width = Number(type[1]);
+    const bytes = new Uint8Array(width * length);
+    for (let place = 0; place < width; place += 1) {
+      for (let i = 0; i < length; i += 1) bytes[i * width + place] = packed[start + place * length + i];
+    }
+    const values = new TYPES[type](bytes.buffer);
+    if (low === undefined) return values;
+    const of = like && numbers(like);
+    return Float64Array.from(values, (value, i) => value + low + (of ? Math.floor(of[i] * share + 0.5) : 0));
   });
 }
 

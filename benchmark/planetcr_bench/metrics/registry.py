@@ -278,7 +278,7 @@ def ergas(*sums: ArrayLike) -> Floats:
         scale takes the root; nan where the clear image is black in some band.
 
     Example:
-        >>> float(np.sqrt(ergas(0.09, 0.01, 0.03, 0.1, 1)))
+        >>> round(float(np.sqrt(ergas(0.09, 0.01, 0.03, 0.1, 1))), 9)
         200.0
     """
     *moments, pixels = (np.asarray(each, np.float64) for each in sums)
@@ -378,10 +378,10 @@ METRICS: Final[dict[str, Metric]] = _Metrics({metric.name: metric for metric in 
 
 With the error e = prediction − clear of each of n values (paper, Sec. 5.2): *MAE* is Σ|e| / n,
 *PSNR* −10 · log10(Σe² / n), *SAM* the mean angle of the pixels that have one, and *SSIM* the mean
-of the map of ``ssim.ssim_maps``. *Gradient error* is Σ|∇p − ∇t| / Σ|∇t|, 0 for equal images and 1
-for a flat one. *Sharpness* is Σ|∇p| / Σ|∇t|: below 1 where a method smooths, above 1 where it adds
-noise or edges. For the gradient see ``further.measure_further``. mIoU and PA come from confusion
-matrices, not from sums of these columns."""
+of the map of ``ssim_map.ssim_maps``. *Gradient error* is Σ|∇p − ∇t| / Σ|∇t|, 0 for equal images and
+1 for a flat one. *Sharpness* is Σ|∇p| / Σ|∇t|: below 1 where a method smooths, above 1 where it
+adds noise or edges. For the gradient see ``further.measure_further``. mIoU and PA come from
+confusion matrices, not from sums of these columns."""
 
 
 FLOOR_METRICS: Final = {

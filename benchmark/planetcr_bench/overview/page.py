@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from importlib.resources import files
 from string import Template
 from typing import Final
 
-from PIL import Image as Picture
-
 from planetcr_bench import __version__
-from planetcr_bench.leaderboard.page import page_part, policy_hash
 from planetcr_bench.overview.leakage import Leakage
 from planetcr_bench.overview.statistics import Statistics
+from planetcr_bench.report.html import (
+    html_picture,
+    html_table,
+    html_text,
+    page_style,
+    policy_hash,
+)
 from planetcr_bench.report.table import Table, number
-from planetcr_bench.utils.untrusted import printable
-
-WIDEST: Final = 1600
-"""Pixels of the width of a picture on the page; wider ones are drawn smaller, as JPEG."""
 
 FEW_FINDINGS: Final = 20
 """Leaks that the page lists; the file has all."""
-
-_PER_INCH: Final = 146
-"""Pixels on the page for an inch in print: a figure across a page is 1,022 wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +67,30 @@ def page(sections: Sequence[Section], datasets: Table) -> str:
         sections: One per dataset.
         datasets: Tab. 1.
     """
-    style = page_part("page.css") + _own("page.css")
+    style = page_style() + _own("page.css")
     labels = [section.statistics.label for section in sections]
     anchors = [("tab1", "Datasets (Tab. 1)"), *((f"d{n}", label) for n, label in enumerate(labels))]
     body = [
         '<section aria-labelledby="tab1"><h2 id="tab1">Datasets (Tab. 1)</h2>',
-        _table(datasets, "Table of datasets, scrolls sideways"),
+        html_table(datasets, "Table of datasets, scrolls sideways"),
         "</section>",
         *(_section(f"d{number}", section) for number, section in enumerate(sections)),
     ]
     return Template(_own("page.html")).substitute(
         version=__version__,
-        title=_text(", ".join(labels)),
+        title=html_text(", ".join(labels)),
         style=style,
         style_hash=policy_hash(style),
         images=_images(sections),
-        contents="\n".join(f'<li><a href="#{key}">{_text(name)}</a></li>' for key, name in anchors),
+        contents="\n".join(
+            f'<li><a href="#{key}">{html_text(name)}</a></li>' for key, name in anchors
+        ),
         body="\n".join(body),
     )
 
 
 def _own(name: str) -> str:
     return (files("planetcr_bench.overview") / name).read_text(encoding="utf-8")
-
-
-def _text(text: object) -> str:
-    return escape(printable(str(text)))
 
 
 def _images(sections: Sequence[Section]) -> str:
@@ -111,15 +103,18 @@ def _images(sections: Sequence[Section]) -> str:
 def _section(anchor: str, section: Section) -> str:
     statistics = section.statistics
     parts = [
-        f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{_text(statistics.label)}</h2>',
+        f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{html_text(statistics.label)}</h2>',
         "<dl>",
-        *(f"<dt>{_text(name)}</dt><dd>{_text(fact)}</dd>" for name, fact in _facts(statistics)),
+        *(
+            f"<dt>{html_text(name)}</dt><dd>{html_text(fact)}</dd>"
+            for name, fact in _facts(statistics)
+        ),
         "</dl>",
         *(_part(part) for part in section.parts if not part.reason),
         *_leaks(section),
     ]
     if missing := [part for part in section.parts if part.reason]:
-        lines = (f"<li>{_text(part.title)}: {_text(part.reason)}.</li>" for part in missing)
+        lines = (f"<li>{html_text(part.title)}: {html_text(part.reason)}.</li>" for part in missing)
         parts += ["<h3>Left out</h3><ul>", *lines, "</ul>"]
     return "\n".join([*parts, "</section>"])
 
@@ -162,29 +157,12 @@ def _origin(statistics: Statistics) -> list[tuple[str, str]]:
 
 
 def _part(part: Part) -> str:
-    numbers = "".join(_table(table, f"{table.title}, scrolls sideways") for table in part.tables)
-    details = f"<details><summary>Numbers</summary>{numbers}</details>" if numbers else ""
-    kind, content, width = _small(part.picture)
-    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    title = _text(part.title)
-    return (
-        f"<h3>{title}</h3><figure>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}, scrolls sideways">'
-        f'<img src="{source}" width="{width}" alt="{_text(part.caption)}"></div></figure>{details}'
+    numbers = "".join(
+        html_table(table, f"{table.title}, scrolls sideways") for table in part.tables
     )
-
-
-def _small(picture: bytes) -> tuple[str, bytes, int]:
-    """Kind and bytes of a picture that is not too large for a page, and its width on the page."""
-    with Picture.open(io.BytesIO(picture)) as image:
-        width = round(image.width / image.info["dpi"][0] * _PER_INCH)
-        if image.width <= WIDEST:
-            return "png", picture, width
-        size = WIDEST, round(image.height * WIDEST / image.width)
-        small = image.convert("RGB").resize(size, Picture.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=88)
-    return "jpeg", stream.getvalue(), width
+    details = f"<details><summary>Numbers</summary>{numbers}</details>" if numbers else ""
+    picture = html_picture(part.picture, title=part.title, alt=part.caption)
+    return f"<h3>{html_text(part.title)}</h3>{picture}{details}"
 
 
 def _leaks(section: Section) -> list[str]:
@@ -196,13 +174,13 @@ def _leaks(section: Section) -> list[str]:
             for check, count in leakage.counts.items()
         ]
         table = Table("What two splits share", ["Check", "Found"], rows, ["measured"] * len(rows))
-        parts.append(_table(table, "Leakage audit"))
+        parts.append(html_table(table, "Leakage audit"))
         verdict = (
             f"Splits share what they should not; all findings: {section.findings}."
             if leakage.found
             else "Nothing that was checked is in two splits."
         )
-        parts.append(f'<p class="{"found" if leakage.found else "note"}">{_text(verdict)}</p>')
+        parts.append(f'<p class="{"found" if leakage.found else "note"}">{html_text(verdict)}</p>')
     if leakage.found:
         rows = [
             [
@@ -214,21 +192,7 @@ def _leaks(section: Section) -> list[str]:
         ]
         header = ["Check", "First", "Second", "Correlation or covered share"]
         table = Table(f"The first {len(rows)} findings", header, rows, ["measured"] * len(rows))
-        parts.append(f"<details><summary>Findings</summary>{_table(table, 'Findings')}</details>")
-    return [*parts, *(f'<p class="note">{_text(note)}</p>' for note in leakage.notes)]
-
-
-def _table(table: Table, label: str) -> str:
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in table.header)
-    rows = "".join(
-        f'<tr class="{_text(kind)}"><th scope="row">{_text(row[0])}</th>'
-        + "".join(f"<td>{_text(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row, kind in zip(table.rows, table.kinds, strict=True)
-    )
-    notes = "".join(f'<p class="note">{_text(note)}</p>' for note in table.notes)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(label)}"><table>'
-        f"<caption>{_text(table.title)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>{notes}"
-    )
+        parts.append(
+            f"<details><summary>Findings</summary>{html_table(table, 'Findings')}</details>"
+        )
+    return [*parts, *(f'<p class="note">{html_text(note)}</p>' for note in leakage.notes)]

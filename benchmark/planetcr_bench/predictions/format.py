@@ -20,23 +20,26 @@ from planetcr_bench.data.description import Description
 from planetcr_bench.data.grids import crs_name, grid_name, same_crs
 from planetcr_bench.data.pixel_checks import (
     DIMMEST,
-    IMPOSSIBLE,
     LARGEST_STORED_REFLECTANCE,
-    PixelError,
     Tags,
     describe_scale,
     expect_digital_numbers,
     expect_no_holes,
-    expect_reflectance,
     has_scale,
     is_convention,
-    number,
     scaled,
 )
 from planetcr_bench.data.raster import Header, header_fault, header_of, open_image, write_geotiff
 from planetcr_bench.data.reading import LARGEST_SIDE, Raster, read_raster
 from planetcr_bench.data.scene import Image
 from planetcr_bench.errors import DatasetError, PredictionError
+from planetcr_bench.metrics.reflectance import (
+    IMPOSSIBLE,
+    PixelError,
+    expect_finite,
+    expect_reflectance,
+    number,
+)
 from planetcr_bench.predictions.card import CARD, Card, unwritable
 from planetcr_bench.utils.folders import ending
 from planetcr_bench.utils.untrusted import npy_header, printable
@@ -154,9 +157,7 @@ def _to_reflectance(raster: Raster, card: Card, brightest: float, bands: Sequenc
     pixels, tags = raster.pixels, raster.tags
     expect_no_holes(pixels, tags)
     order = band_order(tags.names, bands)
-    if not np.isfinite(pixels).all():
-        count = int((~np.isfinite(pixels)).sum())
-        raise PixelError(f"expected numbers, got {count} values that are NaN or infinite")
+    expect_finite(pixels)
     image = _scaled(pixels, tags, card)
     if not np.isfinite(image).all():
         raise PixelError(f"expected values that fit float32, got {np.abs(pixels).max():.3g}")

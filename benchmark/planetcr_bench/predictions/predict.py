@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from planetcr_bench.data.fingerprint import fingerprint_of
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.data.masks import OtherMasks, masks_digest, masks_identity, with_masks
-from planetcr_bench.data.pixel_checks import PixelError, expect_reflectance
 from planetcr_bench.data.reading import read_raster, read_rasters, scene_from_rasters
 from planetcr_bench.data.scene import Image
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError, PredictionError, UsageError
+from planetcr_bench.metrics.reflectance import PixelError, expect_reflectance
 from planetcr_bench.predictions.baselines import DATED, METHODS, first_date
 from planetcr_bench.predictions.card import CARD, Card, read_card, write_card
 from planetcr_bench.predictions.format import CROP_SIZE, dtype_of, write_prediction

@@ -10,12 +10,13 @@ from typing import Final
 import numpy as np
 
 from planetcr_bench.constants import DN_PER_REFLECTANCE
-from planetcr_bench.data.pixel_checks import DIMMEST, colour_likeness, dim_cause, has_scale, number
+from planetcr_bench.data.pixel_checks import DIMMEST, colour_likeness, dim_cause, has_scale
 from planetcr_bench.data.reading import read_product, read_raster
 from planetcr_bench.data.scene import reflectance
 from planetcr_bench.data.scene_files import SceneFiles
 from planetcr_bench.errors import BenchError, PredictionError
 from planetcr_bench.metrics.kernels import centre_crop
+from planetcr_bench.metrics.reflectance import number
 from planetcr_bench.predictions.card import CARD
 from planetcr_bench.predictions.folder import Predictions
 from planetcr_bench.predictions.format import expect_image, form_of, read_prediction, scale_of

@@ -35,7 +35,8 @@ from planetcr_bench.report.error_analysis_tables import (
     thickness_tables,
     triangle_table,
 )
-from planetcr_bench.report.table import Table, escape_markdown, number, to_markdown
+from planetcr_bench.report.page import Part, Picture
+from planetcr_bench.report.table import Table, escape_markdown, number
 from planetcr_bench.results.aggregate import figure_note, input_window, method_label
 from planetcr_bench.results.compact import CompactLedger
 from planetcr_bench.results.files import FIGURES, TABLES
@@ -283,8 +284,8 @@ def _to_json(analysis: ErrorAnalysis) -> str:
     return "[\n" + ",\n".join(texts) + "\n]\n"
 
 
-def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = True) -> list[str]:
-    """Write the figures and tables of the error analysis, and return its text in Markdown.
+def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = True) -> list[Part]:
+    """Write the figures and tables of the error analysis, and return its chapter of a report.
 
     Args:
         folder: Where :data:`ERROR_ANALYSIS_FILES` go; old ones that do not apply any more are
@@ -293,9 +294,9 @@ def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = 
         full: Write the whole chapter, not its results and the errors by region alone.
 
     Returns:
-        Parts of a report in the same folder: heading, results, texts, links, tables.
+        Parts of the chapter :data:`TITLE` of a report in the same folder.
     """
-    parts = [f"## {TITLE}", results(analysis)]
+    parts: list[Part] = [results(analysis)]
     imagery = analysis.ledgers[0].imagery
     words = {
         "edge": analysis.edge,
@@ -307,9 +308,9 @@ def write_error_analysis(folder: Path, analysis: ErrorAnalysis, *, full: bool = 
     }
     for section in _SECTIONS if full else _SECTIONS[:1]:
         tables = section.tables(analysis) if section.is_known(analysis) else []
-        parts += [text.format(**words) for text in _picture(folder, section, analysis)]
+        parts += _picture(folder, section, analysis, section.alt.format(**words))
         parts += [section.text.format(**words)] if section.text and tables else []
-        parts += map(to_markdown, tables)
+        parts += tables
         parts += _without_scenes(section, analysis)
     if not full:
         for name in _MORE_FILES:
@@ -331,7 +332,7 @@ def _without_scenes(section: _Section, analysis: ErrorAnalysis) -> list[str]:
     return [f"*{section.of_scenes}: needs the ledger of scenes; compact: {names}.*"]
 
 
-def _picture(folder: Path, section: _Section, analysis: ErrorAnalysis) -> list[str]:
+def _picture(folder: Path, section: _Section, analysis: ErrorAnalysis, alt: str) -> list[Picture]:
     """Save the figure of a section and link it, or remove an old one."""
     if section.figure is None:
         return []
@@ -339,7 +340,7 @@ def _picture(folder: Path, section: _Section, analysis: ErrorAnalysis) -> list[s
     figure = section.figure(analysis, note=note) if section.is_drawn(analysis) else None
     if figure is not None:
         save_figure(figure, folder / FIGURES / section.stem)
-        return [f"![{section.alt}]({FIGURES}/{section.stem}.png)"]
+        return [Picture(f"{FIGURES}/{section.stem}.png", alt)]
     for suffix in ("png", "svg"):
         (folder / FIGURES / f"{section.stem}.{suffix}").unlink(missing_ok=True)
     return []

@@ -1,4 +1,4 @@
-"""Write the report of a run or of a comparison: one page, its figures and its tables."""
+"""Write the report of a run or of a comparison: a page in two forms, its figures and tables."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from planetcr_bench.figures.cloud_cover import cover_figure
 from planetcr_bench.figures.segmentation import discrepancy_figure, transition_figure
 from planetcr_bench.figures.style import save_figure
 from planetcr_bench.metrics.protocols import Pool
-from planetcr_bench.report.error_analysis import ERROR_ANALYSIS_FILES, write_error_analysis
+from planetcr_bench.report.error_analysis import ERROR_ANALYSIS_FILES, TITLE, write_error_analysis
+from planetcr_bench.report.findings import findings, findings_note
 from planetcr_bench.report.latex import latex_file
+from planetcr_bench.report.page import Page, Part, Picture, Section, to_html, to_report
 from planetcr_bench.report.run_tables import RunTables
 from planetcr_bench.report.scores import summary
-from planetcr_bench.report.table import Table, escape_markdown, to_markdown
+from planetcr_bench.report.table import Table, escape_markdown
 from planetcr_bench.results.aggregate import (
     clusters_of,
     coverage,
@@ -28,13 +30,13 @@ from planetcr_bench.results.aggregate import (
     input_note,
     marked,
 )
-from planetcr_bench.results.files import FIGURES, REPORT, TABLES
+from planetcr_bench.results.files import FIGURES, REPORT, REPORT_PAGE, TABLES
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.utils.files import atomic_write
 from planetcr_bench.utils.json_values import to_json_value
 
 ALWAYS: Final = (
-    *(REPORT, "scores.json"),
+    *(REPORT, REPORT_PAGE, "scores.json"),
     *(f"{TABLES}/table2.{suffix}" for suffix in ("csv", "json", "tex")),
 )
 """Files that every run has beside its ledger and ``run.json``."""
@@ -81,7 +83,7 @@ def write_report(
     scores = json.dumps(summary(ledger), indent=2, ensure_ascii=False, allow_nan=False)
     _write(folder / "scores.json", scores + "\n")
     failures = write_error_analysis(folder, tables.errors, full=full)
-    _write(folder / REPORT, _run_page(tables, run, failures, full=full))
+    _write_page(folder, _run_page(tables, run, failures, full=full))
 
 
 def write_comparison(
@@ -114,7 +116,7 @@ def write_comparison(
     write_tables(folder, tables)
     _write_figures(folder, tables, full=full)
     failures = write_error_analysis(folder, tables.errors, full=full)
-    _write(folder / REPORT, _comparison_page(tables, failures, full=full))
+    _write_page(folder, _comparison_page(tables, failures, full=full))
     return tables
 
 
@@ -183,69 +185,103 @@ def report(
         pool: See :func:`write_report`.
         pictures: Point to the figures of :func:`write_report` beside the page.
     """
-    return _run_page(RunTables([ledger], pool=pool), run, [], pictures=pictures)
+    page = _run_page(RunTables([ledger], pool=pool), run, [], full=False)
+    return to_report(page, pictures=pictures)
+
+
+def _write_page(folder: Path, page: Page) -> None:
+    """Write a report in both forms; its figures lie in the folder."""
+    _write(folder / REPORT_PAGE, to_html(page, folder))
+    _write(folder / REPORT, to_report(page))
 
 
 def _run_page(
-    tables: RunTables,
-    run: Mapping[str, Any],
-    failures: Sequence[str],
-    *,
-    full: bool = False,
-    pictures: bool = True,
-) -> str:
+    tables: RunTables, run: Mapping[str, Any], failures: Sequence[Part], *, full: bool
+) -> Page:
     (ledger,) = tables.ledgers
-    parts = [f"# {ledger.name}", _head(ledger, run), *_remarks(ledger, run.get("notes", []))]
-    parts += tables.limits
-    parts += ["## Scores", *_score_section(tables), *_segmentation_section(tables, full=full)]
-    parts += failures
-    return _page([part for part in parts if pictures or not part.startswith("![")])
+    scored = ", ".join([coverage(ledger), *_clusters(ledger)])
+    lead = f"Track {run['track']}, split {run['split']}. {scored}."
+    return Page(
+        title=ledger.name,
+        lead=[lead, *_remarks(ledger, run.get("notes", []))],
+        findings=findings(tables),
+        remarks=[findings_note(tables), *tables.limits],
+        sections=_sections(tables, failures, full=full),
+        facts=_facts(ledger, run),
+    )
 
 
-def _comparison_page(tables: RunTables, failures: Sequence[str], *, full: bool) -> str:
-    facts = tables.ledgers[0].provenance
-    parts = [
-        f"# Comparison of {len(tables.ledgers)} run{'s' * (len(tables.ledgers) != 1)}",
-        f"Track {facts['track']}, split {facts['split']}. {input_note(tables.ledgers)}",
-        *tables.limits,
+def _comparison_page(tables: RunTables, failures: Sequence[Part], *, full: bool) -> Page:
+    facts, count = tables.ledgers[0].provenance, len(tables.ledgers)
+    lead = f"Track {facts['track']}, split {facts['split']}. {input_note(tables.ledgers)}"
+    statistics = [Section("Statistical significance", tables.statistic_tables)]
+    return Page(
+        title=f"Comparison of {count} run{'s' * (count != 1)}",
+        lead=[lead],
+        findings=findings(tables),
+        remarks=[findings_note(tables), *tables.limits],
+        sections=_sections(tables, failures, full=full, after_scores=statistics),
+    )
+
+
+def _sections(
+    tables: RunTables,
+    failures: Sequence[Part],
+    *,
+    full: bool,
+    after_scores: Sequence[Section] = (),
+) -> list[Section]:
+    """What has anything to show, by importance."""
+    sections = [
+        Section("Scores", _score_parts(tables)),
+        *after_scores,
+        Section("Land-cover segmentation", _segmentation_parts(tables, full=full)),
+        Section(TITLE, failures),
+        Section("Behind the scores", _behind(tables), folded=True),
     ]
-    parts += ["## Scores", *_score_section(tables)]
-    parts += ["## Statistical significance", *map(to_markdown, tables.statistic_tables)]
-    return _page([*parts, *_segmentation_section(tables, full=full), *failures])
+    return [section for section in sections if section.parts]
 
 
-def _page(parts: Sequence[str]) -> str:
-    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
-
-
-def _score_section(tables: RunTables) -> list[str]:
-    shown = [*tables.table2_tables, *tables.group_tables]
-    picture = [f"![Scores per cloud-cover bin]({FIGURES}/fig5.png)"] * tables.known.masks
+def _score_parts(tables: RunTables) -> list[Part]:
+    picture = Picture(f"{FIGURES}/fig5.png", "Scores per cloud-cover bin")
     imagery = tables.ledgers[0].imagery
     words = {"edge": imagery.edge, "haze": imagery.haze}
     regions = _REGIONS.format(**words) if tables.known.masks else ""
-    return [*picture, *map(to_markdown, shown), f"{_GAIN} {regions}{_DASH}"]
+    return [
+        tables.gain_table,
+        *[picture] * tables.known.masks,
+        *(table for own in tables.table2_by_protocol for table in own[:2]),
+        *tables.group_tables,
+        f"{_GAIN} {regions}{_DASH}",
+    ]
 
 
-def _segmentation_section(tables: RunTables, *, full: bool) -> list[str]:
+def _behind(tables: RunTables) -> list[Part]:
+    """The noise floor of SAM, and the scenes behind each cell."""
+    return [table for own in tables.table2_by_protocol for table in own[2:]]
+
+
+def _segmentation_parts(tables: RunTables, *, full: bool) -> list[Part]:
     """Tab. 3 and what belongs to it; nothing without a segmenter."""
     if not tables.segmented:
         return []
-    transitions = (
-        f"![Which class of the clear image is predicted as which]({FIGURES}/transitions.png)"
+    discrepancy = Picture(
+        f"{FIGURES}/fig6.png", "Points below the cloud-free image per cloud-cover bin"
+    )
+    transitions = Picture(
+        f"{FIGURES}/transitions.png", "Which class of the clear image is predicted as which"
     )
     return [
-        "## Land-cover segmentation",
-        *[f"![Points below the cloud-free image per cloud-cover bin]({FIGURES}/fig6.png)"]
-        * tables.known.masks,
+        *[discrepancy] * tables.known.masks,
         *[transitions] * full,
-        *map(to_markdown, tables.table3_tables),
+        *tables.table3_tables,
         _SEGMENTATION_FOOT,
     ]
 
 
-def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
-    rows = {
+def _facts(ledger: Ledger, run: Mapping[str, Any]) -> dict[str, str]:
+    """How the run was made: names and texts in Markdown."""
+    return {
         "Track, split": f"{run['track']}, {run['split']}",
         "Scored": ", ".join([coverage(ledger), *_clusters(ledger)]),
         **({"Bands": ", ".join(ledger.bands)} if ledger.bands != OPTICAL_BANDS else {}),
@@ -262,13 +298,14 @@ def _head(ledger: Ledger, run: Mapping[str, Any]) -> str:
             else {}
         ),
     }
-    return "\n".join(["| | |", "|:--|:--|", *(f"| {key} | {text} |" for key, text in rows.items())])
 
 
 def _clusters(ledger: Ledger) -> list[str]:
     """How many places the scenes are of, where that is known."""
     imagery = ledger.imagery
-    return [] if imagery.one_scene_each else [f"{len(ledger.aois)} {imagery.clusters}"]
+    count = len(ledger.aois)
+    word = imagery.clusters if count != 1 else imagery.cluster
+    return [] if imagery.one_scene_each else [f"{count} {word}"]
 
 
 def _remarks(ledger: Ledger, notes: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 import pandas as pd
 
 from planetcr_bench.analysis.error_analysis import ErrorAnalysis, widest_protocol
+from planetcr_bench.analysis.gains import Gain, gains_over_input
 from planetcr_bench.analysis.segmentation import (
     OVERALL,
     segmenters_of,
@@ -29,7 +30,12 @@ from planetcr_bench.report.scores import (
     table2_tables,
 )
 from planetcr_bench.report.segmentation import segmenter_table, table3_tables
-from planetcr_bench.report.significance import best_of, statistic_frame, statistic_tables
+from planetcr_bench.report.significance import (
+    best_of,
+    gain_table,
+    statistic_frame,
+    statistic_tables,
+)
 from planetcr_bench.report.table import Table, number
 from planetcr_bench.results.aggregate import (
     cover_scores,
@@ -115,6 +121,26 @@ class RunTables:
         return ErrorAnalysis(self.ledgers, widest_protocol(self.ledgers))
 
     @cached_property
+    def gains(self) -> dict[str, list[Gain]]:
+        """What each run gains over its input, by its name, in the protocol of :attr:`errors`."""
+        protocol = self.errors.protocol
+        return {run.name: gains_over_input(run, protocol) for run in self.ledgers}
+
+    @cached_property
+    def clear_gains(self) -> dict[str, list[Gain]]:
+        """The same of the MAE of clear pixels; empty for compact ledgers."""
+        protocol = self.errors.protocol
+        return {
+            run.name: gains_over_input(run, protocol, region="clear", metrics=["mae"])
+            for run in self.ledgers
+        }
+
+    @cached_property
+    def gain_table(self) -> Table:
+        """Scores of each run beside its input's."""
+        return gain_table(self.ledgers, self.errors.protocol, self.gains)
+
+    @cached_property
     def cover(self) -> dict[str, pd.DataFrame]:
         """Scores over cloud-cover bins, per protocol: Fig. 5."""
         return {protocol.name: cover_scores(self.ledgers, protocol) for protocol in self.protocols}
@@ -132,13 +158,21 @@ class RunTables:
         """Tab. 3 of every segmenter, per protocol."""
         return {protocol.name: table3(self.ledgers, protocol) for protocol in self.protocols}
 
-    @cached_property
+    @property
     def table2_tables(self) -> list[Table]:
-        """Tab. 2 in every protocol; of several runs the best and all tied with it are bold."""
+        """Tab. 2 and what belongs to it, in every protocol."""
+        return [table for tables in self.table2_by_protocol for table in tables]
+
+    @cached_property
+    def table2_by_protocol(self) -> list[list[Table]]:
+        """Tab. 2 (a) and (b), then its noise floor and counts, of each protocol.
+
+        Of several runs the best and all tied with it are bold.
+        """
         tables = []
         several = len(self.ledgers) > 1
         for protocol in self.protocols:
-            tables += table2_tables(
+            own = table2_tables(
                 self.ledgers,
                 protocol,
                 pool=self.pool,
@@ -146,6 +180,7 @@ class RunTables:
                 best=best_of(self.comparisons[protocol.name]) if several else {},
                 scores=self.table2[protocol.name],
             )
+            tables.append(own)
         return tables
 
     @cached_property

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import pandas as pd
 
+from planetcr_bench.analysis.gains import Gain
 from planetcr_bench.analysis.intervals import (
     ENOUGH,
     LEVEL,
@@ -29,6 +30,7 @@ from planetcr_bench.results.aggregate import (
     in_paper_order,
     independence_note,
     method_label,
+    widest,
 )
 from planetcr_bench.results.imagery import Imagery
 from planetcr_bench.results.ledger import Ledger
@@ -248,6 +250,64 @@ def _shown_pairs(comparison: MetricComparison) -> list[Difference]:
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else number(value, digits=3)
+
+
+def p_text(value: float) -> str:
+    """A p value after ``p``: ``= 0.170`` or ``< 0.001``."""
+    return _p(value) if value < 0.001 else f"= {_p(value)}"
+
+
+def gain_table(
+    ledgers: Sequence[Ledger], protocol: Protocol, gains: Mapping[str, Sequence[Gain]]
+) -> Table:
+    """Scores beside the input's: of one run a line per score, of several a line per run."""
+    several, clusters = len(ledgers) > 1, clusters_of(ledgers)
+    how = (
+        f"Prediction minus input, paired on {clusters}: jackknife of the difference itself; p "
+        "(Holm) is corrected for the scores of a method."
+    )
+    if several:
+        header = ["Method", *(METRICS[gain.metric].title for gain in gains[ledgers[0].name])]
+        inputs = gains[widest(ledgers).name]
+        first = ["Cloudy (input)", *(_score(gain, gain.before) for gain in inputs)]
+        runs = in_paper_order(ledgers)
+        rows = [first, *([method_label(run), *map(_with_gain, gains[run.name])] for run in runs)]
+        note = f"In brackets the difference from the input, with a star if significant. {how}"
+    else:
+        header = ["Score", "cloudy input", "prediction", "difference", "95 % interval", "p (Holm)"]
+        header.append(clusters)
+        rows = [_gain_cells(gain) for gain in gains[ledgers[0].name]]
+        note = f"{how} A dash where nothing can be tested."
+    return run_table(
+        "Scores beside the input's",
+        header,
+        rows,
+        ledgers=ledgers,
+        protocol=protocol,
+        notes=[protocol.signature("all", "pixels"), note, *independence_note(ledgers)],
+        kinds=["input", *["measured"] * len(ledgers)] if several else (),
+    )
+
+
+def _score(gain: Gain, value: float) -> str:
+    return number(value, digits=METRICS[gain.metric].digits)
+
+
+def _with_gain(gain: Gain) -> str:
+    """``26.65 (+13.75*)``."""
+    change = number(gain.pair.value, sign=True, digits=METRICS[gain.metric].digits)
+    star = "*" * (gain.pair.p_holm < LEVEL)
+    return f"{_score(gain, gain.after)} ({change}{star})"
+
+
+def _gain_cells(gain: Gain) -> list[str]:
+    metric, pair = METRICS[gain.metric], gain.pair
+    value, low, high = (
+        number(end, sign=True, digits=metric.digits) for end in (pair.value, pair.low, pair.high)
+    )
+    interval = "–" if "–" in (low, high) else f"{low} to {high}"
+    scores = (_score(gain, score) for score in (gain.before, gain.after))
+    return [metric.title, *scores, value, interval, _p(pair.p_holm), str(gain.aois)]
 
 
 def statistic_frame(protocol: Protocol, comparisons: Sequence[MetricComparison]) -> pd.DataFrame:

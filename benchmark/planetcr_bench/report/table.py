@@ -134,9 +134,9 @@ def escape_markdown(text: str) -> str:
 
     Example:
         >>> escape_markdown("a_net | [b](c)")
-        'a\\_net \\| \\[b\\]\\(c\\)'
+        'a\\_net \\| \\[b\\](c)'
     """
-    return re.sub(r"([\\`*_{}\[\]<>()#!|])", r"\\\1", printable(text))
+    return re.sub(r"([\\`*_{}\[\]<>#!|])", r"\\\1", printable(text))
 
 
 def to_rich(table: Table) -> RichTable:

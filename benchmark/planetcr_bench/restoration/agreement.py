@@ -14,7 +14,7 @@ from planetcr_bench.data.scene import Image
 from planetcr_bench.metrics.kernels import measure, region_of
 from planetcr_bench.metrics.protocols import PROTOCOLS
 from planetcr_bench.metrics.scores import decibels, ratio
-from planetcr_bench.metrics.ssim import TAPS
+from planetcr_bench.metrics.ssim_map import TAPS
 from planetcr_bench.metrics.sums import GROUPS, SUMS, Floats
 
 _OUTSIDE: Final = GROUPS - 1

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planetcr_bench.data.mask_rules import UDM2_COUNT, UDM_CLOUD, is_cloud
-from planetcr_bench.data.pixel_checks import PixelError
+from planetcr_bench.metrics.reflectance import PixelError
 from planetcr_bench.restoration.rasters import Grid, Raster, SceneFileError
 from planetcr_bench.utils.untrusted import printable
 

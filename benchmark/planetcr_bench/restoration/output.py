@@ -13,6 +13,7 @@ import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # which copying raises, and no public module has
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -30,6 +31,9 @@ PROVENANCE: Final = ("nodata", "kept", "restored", "filled")
 filled: restored from neighbours, since the input has no usable value in every band there."""
 
 _BLOCK: Final = 512
+
+_COLOURS: Final = {name: ColorInterp[name] for name in ("red", "green", "blue")}
+"""By which a viewer shows the image in its true colours."""
 
 
 def to_numbers(reflectance: Image, valid: NDArray[np.bool_]) -> NDArray[np.uint16]:
@@ -102,6 +106,7 @@ def write_cog(
             for window, numbers in parts:
                 image.write(numbers, window=Window.from_slices(*window))
             image.descriptions = tuple(bands)
+            image.colorinterp = [_COLOURS.get(name, ColorInterp.undefined) for name in bands]
             image.update_tags(**tags)
         path.unlink(missing_ok=True)
         rasterio.shutil.copy(

@@ -112,6 +112,11 @@ def recognise(
             than such images have; or the metadata of radiance are missing or unreadable.
     """
     path = raster.path
+    if re.search(r"_udm2?(_|\.|$)", path.name.lower()):
+        raise SceneFileError(
+            f"{printable(path)}: expected an analytic image, got a usable data mask; give it as "
+            "--udm, and the image that it belongs to as the scene"
+        )
     if raster.bands < 4:
         raise SceneFileError(
             f"{printable(path)}: expected an image of four bands or more, with near-infrared, got "
@@ -127,6 +132,11 @@ def recognise(
     none = (0.0,) * count
     if name == "planet-radiance":
         return Product(name, bands, _coefficients(path, metadata, count), none, nodata)
+    if raster.dtype in ("uint8", "int8") and all(scale == 1 for scale in raster.scales):
+        raise SceneFileError(
+            f"{printable(path)}: expected reflectance × 10,000 of 16 bits, got numbers of 8 bits, "
+            "as visual images and masks have; order the analytic product"
+        )
     if any(scale != 1 for scale in raster.scales[:count]):  # the file says how it is scaled
         scale = tuple(raster.scales[:count])
         offset = tuple(map(truediv, raster.offsets[:count], scale))
@@ -173,12 +183,8 @@ def _bands_of(raster: Raster, name: ProductName) -> tuple[str, ...]:
     if len(set(given)) == len(given) and {"blue", "green", "red", "nir"} <= set(given) <= every:
         return tuple(given)
     count = raster.bands
-    if (
-        count not in known
-        and count - 1 in known
-        and raster.hidden(slice(0, 1), slice(0, 1)) is not None
-    ):
-        count -= 1  # an alpha band
+    if raster.has_alpha and count - 1 in known:  # first: five bands may be four and alpha
+        count -= 1
     if count not in known:
         numbers = ", ".join(map(str, known))
         raise SceneFileError(

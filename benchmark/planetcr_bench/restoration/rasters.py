@@ -15,7 +15,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -109,6 +109,7 @@ class Raster:
     Attributes:
         grid: Where its pixels lie.
         declared_nodata: What its tags say; None if nothing.
+        has_alpha: Whether the last band is no measurement but says which pixels have data.
     """
 
     def __init__(
@@ -125,6 +126,8 @@ class Raster:
         self.scales: tuple[float, ...] = tuple(source.scales)
         self.offsets: tuple[float, ...] = tuple(source.offsets)
         self.declared_nodata: float | None = source.nodata
+        self.has_alpha: bool = source.colorinterp[-1] == ColorInterp.alpha
+        self._alpha: int | None = source.count if self.has_alpha else None
         flags = {flag for band in source.mask_flag_enums for flag in band}
         self._masked = MaskFlags.per_dataset in flags  # an alpha band, or an internal mask
 
@@ -147,6 +150,8 @@ class Raster:
 
     def hidden(self, rows: slice, columns: slice) -> NDArray[np.bool_] | None:
         """Pixels of a window that the file's own mask or alpha band hides; None if it has none."""
+        if self._alpha is not None:  # GDAL takes it for a mask beside one or three bands only
+            return np.asarray(self.read([self._alpha], rows, columns)[0] == 0)
         if not self._masked:
             return None
         mask = self._reading(lambda window: self._source.dataset_mask(window=window), rows, columns)
@@ -191,6 +196,8 @@ def open_raster(path: Path, *, like: Grid | None = None, by: str = "nearest") ->
     """
     if path.is_dir():
         raise SceneFileError(f"{printable(path)}: expected a GeoTIFF, got a folder")
+    if path.suffix.lower() == ".zip":
+        raise SceneFileError(f"{printable(path)}: expected an image, got an archive; unzip it")
     absolute = openable(path, LARGEST, error=SceneFileError)
     try:
         with warnings.catch_warnings():
@@ -242,6 +249,7 @@ def on_grid(path: Path, source: DatasetReader, like: Grid | None, by: str) -> It
         resampled = Raster(path, view)
         resampled.bands, resampled.names, resampled.tags = raster.bands, raster.names, raster.tags
         resampled.scales, resampled.offsets = raster.scales, raster.offsets
+        resampled.has_alpha = raster.has_alpha
         yield resampled
 
 

@@ -28,7 +28,7 @@ from planetcr_bench.utils.files import exclusive_lock
 from planetcr_bench.utils.parallel import track
 from planetcr_bench.utils.untrusted import printable
 
-_RESUMED: Final = "finished tiles are kept, so that the same command goes on from them"
+_RESUMED: Final = "the same command goes on from the tiles that are finished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

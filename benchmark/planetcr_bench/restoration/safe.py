@@ -96,7 +96,8 @@ def open_optical(path: Path, *, like: Grid | None = None) -> Iterator[Raster]:
     if not is_safe(path):
         raise SceneFileError(
             f"{printable(path)}: expected a GeoTIFF, or the .SAFE folder of a Sentinel-2 product "
-            "with its MTD_MSIL1C.xml or MTD_MSIL2A.xml, got another folder"
+            "with its MTD_MSIL1C.xml or MTD_MSIL2A.xml, got another folder; give the images in it, "
+            "such as FOLDER/*_SR*.tif"
         )
     described = _virtual_image(_read_metadata(path))
     with _opened(described, path) as source, on_grid(path, source, like, "bilinear") as raster:

@@ -25,6 +25,16 @@ def need_networks() -> None:
     _need("networks need", NETWORKS, "models")
 
 
+def need_torchmetrics() -> None:
+    """Raise MissingExtraError unless metrics for torchmetrics can be made."""
+    _need("CloudRemovalMetrics needs", ("torch", "torchmetrics"), "torch")
+
+
+def need_xarray() -> None:
+    """Raise MissingExtraError unless a scene can be given to xarray."""
+    _need("to_xarray needs", ("xarray", "rioxarray"), "xarray")
+
+
 def need_training() -> None:
     """Raise MissingExtraError unless networks can be trained."""
     _need("training needs", TRAINING, "train")

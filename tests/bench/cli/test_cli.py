@@ -102,7 +102,7 @@ def test_report_makes_the_full_analysis_of_a_run_and_refuses_other_folders(
     run = runs[1]  # evaluated by a real process, with its report
     before = files_in(tmp_path / run)
     assert {"report.md", "figures/fig5.png"} < set(before)
-    assert len(before) <= 12
+    assert len(before) <= 13
     done = program("report", run, "--out", "full")
     assert (done.returncode, done.stdout) == (0, "Report: full/report.md\n")
     made = set(files_in(tmp_path / "full"))

@@ -158,7 +158,7 @@ def test_a_pull_request_is_checked_entry_by_entry(simulated: Path, tmp_path: Pat
 def test_the_example_is_a_complete_valid_entry(tmp_path: Path) -> None:
     result = check(SUBMISSIONS / "example", tmp_path, CheckConfig(workers=0, quiet=True))
     record = result.ledger.provenance
-    assert (record["track"], record["scenes"], record["complete"]) == ("sim-v1-demo", 108, True)
+    assert (record["track"], record["scenes"], record["complete"]) == ("sim-v1-tiny", 10, True)
     for path in (SUBMISSIONS / "example").iterdir():
         assert path.stat().st_size < 1_000_000
 

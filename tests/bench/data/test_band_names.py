@@ -6,7 +6,7 @@ import pytest
 
 from planetcr_bench.constants import OPTICAL_BANDS, SAR_BANDS
 from planetcr_bench.data.band_names import band_order
-from planetcr_bench.data.pixel_checks import PixelError
+from planetcr_bench.metrics.reflectance import PixelError
 
 
 @pytest.mark.parametrize(

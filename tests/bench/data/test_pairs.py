@@ -40,6 +40,15 @@ def test_pairs_of_pictures_are_read_as_they_are(tmp_path: Path) -> None:
     assert read_track(tmp_path) == "unnamed"
 
 
+def test_pairs_without_a_name_in_common_are_one_error(tmp_path: Path) -> None:
+    write_png(tmp_path / "clear/1_gt.png", 0)
+    write_png(tmp_path / "cloudy/1_cloudy.png", 1)
+    with pytest.raises(DatasetError, match=r"such as cloudy/1_cloudy.png and clear/1_gt.png; re"):
+        find_scenes(tmp_path, "test")
+    with pytest.raises(DatasetError, match=r"such as cloudy/1_cloudy.png"):
+        check_dataset(tmp_path, workers=0, quiet=True)
+
+
 @pytest.mark.parametrize(
     ("count", "expected"),
     [

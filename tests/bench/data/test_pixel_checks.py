@@ -7,18 +7,17 @@ import pytest
 
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.data.pixel_checks import (
-    PixelError,
     Tags,
     colour_likeness,
     expect_digital_numbers,
     expect_no_holes,
-    expect_reflectance,
     is_convention,
     mask_looks_inverted,
     nodata_pixels,
     scaled,
     too_dark,
 )
+from planetcr_bench.metrics.reflectance import PixelError, expect_reflectance
 
 
 def image(seed: int = 0, size: int = 40) -> np.ndarray:

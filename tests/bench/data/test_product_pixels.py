@@ -7,8 +7,8 @@ import pytest
 
 from planetcr_bench.constants import SAR_BANDS
 from planetcr_bench.data.descriptions import load_description
-from planetcr_bench.data.pixel_checks import PixelError
 from planetcr_bench.data.product_pixels import clouds, expect_codes, expect_decibels
+from planetcr_bench.metrics.reflectance import PixelError
 
 LAND_COVER = load_description("planet-cr").land_cover
 

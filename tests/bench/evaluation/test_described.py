@@ -73,8 +73,9 @@ def masked(cli: Cli, tmp_path: Path) -> Path:
             mask[first : first + 20] = True
             (tmp_path / folder).mkdir(exist_ok=True)
             np.save(tmp_path / folder / f"{name}.npy", mask)
-    assert cli("predict", "mean-fill", "--data", tmp_path / "data", "--masks", tmp_path / "one",
-               "--out", tmp_path / "preds").returncode == 0  # fmt: skip
+    done = cli("predict", "mean-fill", "--data", tmp_path / "data", "--masks", tmp_path / "one",
+               "--out", tmp_path / "preds")  # fmt: skip
+    assert done.stdout.endswith(f"evaluate {tmp_path / 'preds'} --masks {tmp_path / 'one'}\n")
     return tmp_path
 
 

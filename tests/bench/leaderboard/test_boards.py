@@ -113,7 +113,7 @@ def test_any_selection_of_cells_gives_the_scores_of_its_rows(tmp_path: Path, pro
             assert_allclose(
                 asked(cells, arrays, name, selection),
                 expected(entries[entry].ledger.frame, protocol, of, selection),
-                rtol=2e-3 if set(choice) - {ALL} else 2e-4,  # rounded, but hardly in all
+                rtol=1e-7,
                 err_msg=str((name, selection)),
             )
 
@@ -127,7 +127,7 @@ def test_an_incomplete_entry_has_sums_of_its_own_scenes(tmp_path: Path) -> None:
     assert_allclose(
         asked(cells_of(board, arrays), arrays, "part", everything),
         expected(part.frame, "full", "prediction", everything),
-        rtol=2e-4,
+        rtol=1e-7,
     )
 
 
@@ -152,8 +152,8 @@ def test_segmenters_do_not_mix_and_give_tab_3(tmp_path: Path) -> None:
             for what in ("truth", "hits", "seen")
         )
         known = segmentation_scores(ledger, "j2", PROTOCOLS["full"], image).loc["overall"]
-        assert 100 * hits.sum() / truth.sum() == pytest.approx(known["pa"], rel=1e-3)
-        assert 100 * (hits / (truth + seen - hits)).mean() == pytest.approx(known["miou"], rel=1e-3)
+        assert 100 * hits.sum() / truth.sum() == pytest.approx(known["pa"])
+        assert 100 * (hits / (truth + seen - hits)).mean() == pytest.approx(known["miou"])
 
 
 def test_equal_arrays_are_kept_once(tmp_path: Path) -> None:

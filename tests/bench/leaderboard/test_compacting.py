@@ -237,11 +237,8 @@ def test_a_compact_ledger_is_not_submitted(results: Path, tmp_path: Path) -> Non
         read_ledger(folder / LEDGER)
 
 
-def test_reports_say_what_they_lack(
-    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("report", "error_analysis"):
-        monkeypatch.setattr(f"planetcr_bench.report.{module}.save_figure", lambda *_: None)
+@pytest.mark.usefixtures("nothing_is_drawn")
+def test_reports_say_what_they_lack(results: Path, tmp_path: Path) -> None:
     small, full = results / "small/fake", results / "full/fake"
     assert command("report", small / "plain", "--out", tmp_path).exit_code == 0
     page = (tmp_path / "report.md").read_text()

@@ -234,7 +234,7 @@ def test_what_was_simulated_and_how_it_was_trained_is_shown(tmp_path: Path) -> N
     assert (full["n"]["simulated"], full["n"]["training"]) == (True, "narrow, [3](x) minutes")
     text = (tmp_path / "leaderboard.md").read_text()
     assert "**Track sim-v1 (simulated), protocol full**" in text
-    assert r"| narrow, \[3\]\(x\) minutes |" in text
+    assert r"| narrow, \[3\](x) minutes |" in text
 
 
 def test_official_figures_say_what_the_network_was_shown(twin_site: Path) -> None:

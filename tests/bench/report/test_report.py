@@ -17,6 +17,7 @@ from paths import files_in
 from planetcr_bench.api import evaluate
 from planetcr_bench.cli.terminal import print_headlines, print_tables
 from planetcr_bench.predictions.card import read_card
+from planetcr_bench.report.page import APPENDIX
 from planetcr_bench.report.report import ALWAYS, SOMETIMES, report, write_comparison, write_report
 from planetcr_bench.report.scores import summary
 from planetcr_bench.results.ledger import Ledger, read_ledger
@@ -32,7 +33,7 @@ def test_a_run_publishes_all_its_files_and_leaves_nothing_else(preds: Path, tmp_
     assert not problems
     assert files_in(out) == [
         "figures/fig5.png", "figures/fig5.svg", "figures/regions.png", "figures/regions.svg",
-        "ledger.parquet", "report.md", "run.json", "scores.json",
+        "ledger.parquet", "report.html", "report.md", "run.json", "scores.json",
         "tables/table2.csv", "tables/table2.json", "tables/table2.tex",
     ]  # fmt: skip
     written = set(files_in(out))
@@ -133,9 +134,9 @@ def test_runs_of_different_segmenters_write_nothing(tmp_path: Path) -> None:
 def test_a_report_leaves_out_what_is_not_known_of_a_run(tmp_path: Path) -> None:
     ledger = make_ledger()
     write_report(tmp_path, ledger, ledger.provenance)
-    head = (tmp_path / "report.md").read_text().partition("## Scores")[0]
-    assert "Dataset fingerprint" in head
-    assert not [word for word in ("Predictions", "Command", "Started", "None") if word in head]
+    facts = (tmp_path / "report.md").read_text().partition(f"## {APPENDIX}")[2]
+    assert "Dataset fingerprint" in facts
+    assert not [word for word in ("Predictions", "Command", "Started", "None") if word in facts]
 
 
 def test_a_method_s_name_is_text_and_no_markdown() -> None:
@@ -143,7 +144,8 @@ def test_a_method_s_name_is_text_and_no_markdown() -> None:
     ledger = make_ledger(method=name)
     run = {**ledger.provenance, "predictions": "p", "command": "c", "started": "s"}
     page = report(ledger, {**run, "seconds": 1.0, "device": "cpu"})
-    line = next(line for line in page.splitlines() if line.startswith("| Method |"))
+    facts = page.partition(f"## {APPENDIX}")[2]
+    line = next(line for line in facts.splitlines() if line.startswith("| Method |"))
     shown = line.removeprefix("| Method | ").removesuffix(" |")
     assert re.sub(r"\\(.)", r"\1", shown) == name
     assert not re.search(r"(?<!\\)[\[\]|`!]", shown)

@@ -298,10 +298,9 @@ def test_markdown_and_latex_keep_the_intervals(
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables alone: pictures are most of the time and have tests of their own."""
     monkeypatch.setattr("planetcr_bench.report.report.write_error_analysis", lambda *_, **__: [])
-    monkeypatch.setattr("planetcr_bench.report.report.save_figure", lambda *_, **__: None)
 
 
-@pytest.mark.usefixtures("_no_pictures")
+@pytest.mark.usefixtures("nothing_is_drawn", "_no_pictures")
 def test_compare_prints_and_writes_which_differences_are_significant(
     runs: list[Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -344,7 +343,7 @@ def test_compare_prints_and_writes_which_differences_are_significant(
     assert (tmp_path / "out" / "tables/table2.tex").read_text().count(r"\bestscore{") == 16
 
 
-@pytest.mark.usefixtures("_no_pictures")
+@pytest.mark.usefixtures("nothing_is_drawn", "_no_pictures")
 def test_compare_takes_an_incomplete_run_and_refuses_other_aois(
     runs: list[Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

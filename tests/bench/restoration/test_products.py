@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
 from orders import COEFFICIENTS, NAME, ground, write_image, write_metadata
 from paths import SHARED
 from planetcr_bench.restoration.optical import OpticalScene
 from planetcr_bench.restoration.products import PLANET_BANDS, SENTINEL_BANDS, Product, recognise
 from planetcr_bench.restoration.rasters import SceneFileError, open_raster
+from planetcr_bench.restoration.safe import open_optical
 
 TMASK = SHARED / "data/planet-tmask"
 
@@ -169,3 +171,43 @@ def test_real_orders_are_recognised() -> None:
     assert found.scale[0] == pytest.approx(1.97703553546e-05)
     with pytest.raises(SceneFileError, match="--product"):
         recognised(TMASK / "633841_1932520_2017-07-19_1004_subarea.tif")
+
+
+def test_an_alpha_band_is_not_taken_for_near_infrared(tmp_path: Path) -> None:
+    values = numbers(5)
+    values[4, :, :10] = 0
+    path = write_image(tmp_path / f"{NAME}.tif", values, nodata=None)
+    with rasterio.open(path, "r+") as image:
+        image.colorinterp = (*image.colorinterp[:4], ColorInterp.alpha)
+    assert recognised(path).bands == PLANET_BANDS[4]
+    with open_raster(path) as raster:
+        hidden = raster.hidden(slice(0, 40), slice(0, 40))
+    assert hidden is not None
+    assert np.array_equal(hidden, values[4] == 0)
+
+
+@pytest.mark.parametrize("name", ["x_3B_udm2", "composite_udm2", "x_3B_AnalyticMS_DN_udm",
+                                  "x_3B_udm2_clip"])  # fmt: skip
+def test_a_mask_is_no_scene(tmp_path: Path, name: str) -> None:
+    path = write_image(tmp_path / f"{name}.tif", numbers(8).astype(np.uint8), nodata=None)
+    with pytest.raises(SceneFileError, match=r"got a usable data mask; give it as --udm"):
+        recognised(path, product="planet-sr")
+
+
+def test_numbers_of_8_bits_are_not_reflectance(tmp_path: Path) -> None:
+    path = write_image(tmp_path / f"{NAME}.tif", numbers().astype(np.uint8))
+    with pytest.raises(SceneFileError, match=r"got numbers of 8 bits"):
+        recognised(path)
+
+
+def test_archives_and_folders_of_orders_are_refused_with_advice(tmp_path: Path) -> None:
+    archive = tmp_path / "S2A.SAFE.zip"
+    archive.touch()
+    with pytest.raises(SceneFileError, match=r"got an archive; unzip it"), open_raster(archive):
+        pass
+    (tmp_path / "PSScene").mkdir()
+    with (
+        pytest.raises(SceneFileError, match=r"give the images in it"),
+        open_optical(tmp_path / "PSScene"),
+    ):
+        pass

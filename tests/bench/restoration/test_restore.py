@@ -74,6 +74,7 @@ def test_a_network_that_changes_nothing_gives_the_scene_again(
         assert image.nodata == 0
         assert image.dtypes == ("uint16",) * 4
         assert image.descriptions == ("blue", "green", "red", "nir")
+        assert [colour.name for colour in image.colorinterp[:3]] == ["blue", "green", "red"]
         assert (image.read() == before.read()).all()
         tags = image.tags()
     assert tags["NETWORK"] == "echo"

@@ -45,14 +45,12 @@ OFFICIAL, FULL = PROTOCOLS["official"], PROTOCOLS["full"]
 SEGMENTER = "aaaaaaaa"
 ENTRY_CARD = RUNS / "mean-fill/card.toml"
 
-_no_pictures = pytest.mark.usefixtures("_without_pictures")
+_no_pictures = pytest.mark.usefixtures("nothing_is_drawn", "_without_error_pictures")
 
 
 @pytest.fixture
-def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_error_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables alone: pictures are most of the time and have tests of their own."""
-    for name in ("cover_figure", "discrepancy_figure", "transition_figure", "save_figure"):
-        monkeypatch.setattr(f"planetcr_bench.report.report.{name}", lambda *_, **__: None)
     monkeypatch.setattr("planetcr_bench.report.error_analysis._picture", lambda *_: [])
 
 

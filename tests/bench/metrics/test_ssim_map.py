@@ -12,7 +12,7 @@ from image_pairs import images, total
 from planetcr_bench.constants import OPTICAL_BANDS
 from planetcr_bench.metrics.kernels import measure
 from planetcr_bench.metrics.protocols import PROTOCOLS
-from planetcr_bench.metrics.ssim import gaussian_taps, ssim_maps
+from planetcr_bench.metrics.ssim_map import gaussian_taps, ssim_maps
 
 
 def scikit_image_ssim(image: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
