@@ -274,13 +274,17 @@ def _in_two_splits(
             if description.cluster is not None:
                 aois[state.files.aoi].setdefault(split, path.parent)
     lines = []
+    hint = (  # without AOIs, a name is often just a number
+        "" if description.cluster is not None
+        else "; where that is another scene, rename it, or describe names with `{split}` in `scene`"
+    )  # fmt: skip
     for what, groups in (("scene name", scenes), (description.cluster_name, aois)):
         for name, by_split in groups.items():
             if len(by_split) > 1:
                 *others, last = by_split.values()
                 lines.append(
                     f"{last}: expected the {what} {name} in one split, got it also in "
-                    f"{', '.join(map(str, others))}"
+                    f"{', '.join(map(str, others))}{hint}"
                 )
     return lines
 

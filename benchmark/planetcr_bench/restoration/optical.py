@@ -82,15 +82,17 @@ class OpticalScene:
             empty |= hidden
         values = self._to_reflectance(numbers)
         valid = ~empty.all(0)
+        whole = valid.copy()
         # A single dark band of surface reflectance may be 0, the usual nodata, on water or shadow;
         # only a band that is empty where the others are bright was not measured.
-        dark = np.where(empty, np.float32(0), values).max(0) < _DARK
-        whole = valid & (~empty.any(0) | dark)
+        if empty.any():
+            values[empty] = 0
+            whole &= ~empty.any(0) | (values.max(0) < _DARK)
         if self.mask is not None:
             blank, unusable = self.mask.unusable(rows, columns)
             valid &= ~blank
             whole &= ~(blank | unusable)
-        return Pixels(np.where(empty, np.float32(0), values), valid, whole)
+        return Pixels(values, valid, whole)
 
     def overview(self, bands: Sequence[str], height: int, width: int) -> Image:
         """Reflectance of some of its bands over the whole scene, shape (bands, height, width)."""

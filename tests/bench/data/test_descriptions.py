@@ -289,6 +289,7 @@ def test_names_that_splits_share_contain_the_split(tmp_path: Path) -> None:
     write_description(tmp_path / "dataset.toml", content)
     (problem,) = check_dataset(tmp_path, workers=0).problems
     assert "expected the scene name 1 in one split" in problem
+    assert "describe names with `{split}` in `scene`" in problem
     write_description(tmp_path / "dataset.toml", {**content, "scene": "{split}_{name}"})
     report = check_dataset(tmp_path, workers=0)
     assert report.ok, report.problems
