@@ -83,7 +83,7 @@ def decoded(data: dict, value: object) -> object:
 def assert_close(first: object, second: object, within: float = 1e-6) -> None:
     if isinstance(first, dict):
         assert first.keys() == second.keys()
-        first, second = list(first.values()), list(second.values())
+        first, second = list(first.values()), [second[key] for key in first]
     if isinstance(first, list):
         assert len(first) == len(second)
         for one, other in zip(first, second, strict=True):

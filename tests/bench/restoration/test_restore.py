@@ -455,7 +455,9 @@ def test_a_full_disk_is_one_line_and_keeps_the_tiles(tmp_path: Path, most: int) 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
     try:
-        with pytest.raises(SceneFileError, match=r"cannot be written \(.*tiles are kept") as told:
+        with pytest.raises(
+            SceneFileError, match=r"cannot be written \(.*tiles that are finished"
+        ) as told:
             restored(scene, out, network(Echo()))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
