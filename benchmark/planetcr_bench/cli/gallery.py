@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from planetcr_bench.cli import options
+from planetcr_bench.cli import completion, options
 from planetcr_bench.errors import UsageError
 from planetcr_bench.utils.extras import need_segmenters
 
@@ -84,6 +84,7 @@ def gallery(
         str | None,
         typer.Option(
             metavar="WEIGHTS",
+            autocompletion=completion.segmenters,
             help="Segmenter of land cover, as for `evaluate`; adds its panels.",
         ),
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planetcr_bench.cli import options
+from planetcr_bench.cli import completion, options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="Show this method in full, with its options and recipe.")
+        str | None,
+        typer.Argument(
+            autocompletion=completion.trainable,
+            help="Show this method in full, with its options and recipe.",
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from planetcr_bench.cli import completion
 from planetcr_bench.errors import UsageError
 
 Data = Annotated[
@@ -17,6 +18,7 @@ Description = Annotated[
     typer.Option(
         "--dataset",
         metavar="NAME|FILE",
+        autocompletion=completion.datasets,
         help="What the dataset is: a name of the catalogue, or a TOML file that describes it. By "
         "default what dataset.toml in its folder says, else pairs of images in cloudy/ and clear/, "
         "else planet-cr.",
@@ -90,6 +92,7 @@ Segmenters = Annotated[
     typer.Option(
         "--segmenter",
         metavar="WEIGHTS",
+        autocompletion=completion.segmenters,
         help="Land-cover segmenter: a name that `planetcr-bench models segmenter` lists; the file "
         "or folder that `train segmenter` wrote; or hf://OWNER/NAME. Repeatable: several show "
         "whether the ranking depends on the segmenter.",
@@ -141,6 +144,7 @@ Weights = Annotated[
     str | None,
     typer.Option(
         metavar="WEIGHTS",
+        autocompletion=completion.weights,
         help="Weights of the network: a name that `planetcr-bench models` lists; a file; the "
         "folder of a training run; hf://OWNER/NAME on the Hugging Face Hub; or random: untrained, "
         "for a trial run.",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from planetcr_bench.cli import options
+from planetcr_bench.cli import completion, options
 
 
 def overview(
@@ -19,6 +19,7 @@ def overview(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.datasets,
             help="What the datasets are, as for `check`; one for all, or repeated, one for each.",
         ),
     ] = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from planetcr_bench.cli import options
+from planetcr_bench.cli import completion, options
 from planetcr_bench.errors import UsageError
 
 
@@ -17,9 +17,10 @@ def predict(
     method: Annotated[
         str,  # written out: reading the methods would make --help wait for numpy and PyTorch
         typer.Argument(
+            autocompletion=completion.methods,
             help="copy-cloudy, mean-fill or sar-regression, which need no training, nor do "
             "least-cloudy and temporal-median for scenes of several dates; a network of "
-            "`planetcr-bench models`; or one of your own, net.py:build."
+            "`planetcr-bench models`; or one of your own, net.py:build.",
         ),
     ],
     weights: options.Weights = None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from planetcr_bench.cli import options
+from planetcr_bench.cli import completion, options
 from planetcr_bench.errors import BenchError, UsageError
 from planetcr_bench.networks import ModelError
 
@@ -34,6 +34,7 @@ def restore(
     method: Annotated[
         str | None,
         typer.Option(
+            autocompletion=completion.networks,
             help="A network of `planetcr-bench models`, or one of your own, net.py:build.",
             show_default="what the weights are for",
         ),
@@ -44,6 +45,7 @@ def restore(
             "--weights",
             "--pretrained",
             metavar="WEIGHTS",
+            autocompletion=completion.weights,
             help="A name that `planetcr-bench models` lists; a file; the folder of a training run; "
             "hf://OWNER/NAME on the Hugging Face Hub.",
         ),

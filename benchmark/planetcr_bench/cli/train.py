@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from planetcr_bench.cli import options
+from planetcr_bench.cli import completion, options
 from planetcr_bench.errors import UsageError
 
 
@@ -18,8 +18,9 @@ def train(
     name: Annotated[
         str,
         typer.Argument(
+            autocompletion=completion.trainable,
             help="A network of `planetcr-bench models`, segmenter, or a network of your own, "
-            "net.py:build: a file and a function in it that returns a torch.nn.Module."
+            "net.py:build: a file and a function in it that returns a torch.nn.Module.",
         ),
     ],
     data: options.DatasetOption = None,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from planetcr_bench.errors import UsageError
 from planetcr_models.networks.methods import METHODS, list_models
 from planetcr_models.training.recipes import RECIPES, SOURCES
-from planetcr_models.weights.pretrained import SEGMENTER, pretrained_cards
+from planetcr_models.weights.pretrained import SEGMENTER, list_pretrained, pretrained_cards
 
 CLOUDSEG: Final = "cloudseg"
 """Name of the other recipe of the segmenter."""
@@ -49,6 +49,13 @@ def summaries() -> list[dict[str, Any]]:
         ModelError: The card of weights that ship with the package is damaged.
     """
     return [_summary(name) for name in list_models()]
+
+
+def pretrained_names(method: str | None = None) -> list[str]:
+    """Names of the weights that ship, for one method or for any; reads no card."""
+    return [
+        name for name, methods in list_pretrained().items() if method is None or method in methods
+    ]
 
 
 def segmenter_weights() -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes.util
+import json
 import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from planetcr_bench import __version__
 from planetcr_bench.utils.limits import memory_limit, processor_limit
@@ -26,8 +28,18 @@ _LOW_BYTES: Final = 1 << 30
 _LOW_SHARED_BYTES: Final = 64 << 20  # what containers give unless told otherwise
 _LOW_MEMORY_BYTES: Final = 2 << 30
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  it is the name that counts
-_NOT_FOR_USERS: Final = {"all", "dev", "test"}
+_NOT_FOR_USERS: Final = {"all", "dev", "docs", "test"}
 _REINSTALL: Final = "install again: pip install --force-reinstall planetcr-bench"
+_REINSTALL_TORCH: Final = "install again: pip install --force-reinstall torch"
+_DRIVER: Final = Path("/sys/module/nvidia/version")
+
+_LOOK_AT_TORCH: Final = """
+import json, torch
+cards = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+cards = [torch.cuda.get_device_properties(number) for number in cards]
+cards = [(card.name, card.total_memory) for card in cards]
+print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "cards": cards}))
+"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,8 @@ def _guarded(name: str) -> list[Finding]:
         found.extend(probe())
     except Exception as error:  # noqa: BLE001  whatever is wrong here is what is asked
         what = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, ImportError):  # by whatever probe: its own remedy is for other faults
+            remedy = _REINSTALL
         found.append(Finding(name, if_broken, what, remedy))
     return found
 
@@ -96,23 +110,38 @@ def _proj() -> Iterator[Finding]:
 
 
 def _torch() -> Iterator[Finding]:
-    has_driver = ctypes.util.find_library("cuda") is not None
     if find_spec("torch") is None:
         yield Finding("PyTorch", "ok", "not installed; only networks and segmenters need it")
         return
-    import torch
-
-    built = torch.version.cuda
-    yield Finding("PyTorch", "ok", f"{torch.__version__}, CUDA {built or 'not built in'}")
-    if torch.cuda.is_available():
-        for number in range(torch.cuda.device_count()):
-            card = torch.cuda.get_device_properties(number)
-            yield Finding(f"GPU {number}", "ok", f"{card.name}, {_bytes(card.total_memory)}")
-    elif has_driver:
+    facts = _torch_facts()
+    if isinstance(facts, str):
+        yield Finding("PyTorch", "warn", facts, _REINSTALL_TORCH)
+        return
+    yield Finding("PyTorch", "ok", f"{facts['version']}, CUDA {facts['cuda'] or 'not built in'}")
+    driver = f", driver {_DRIVER.read_text().strip()}" if _DRIVER.exists() else ""
+    for number, (name, memory) in enumerate(facts["cards"]):
+        yield Finding(f"GPU {number}", "ok", f"{name}, {_bytes(memory)}{driver}")
+    if not facts["cards"] and ctypes.util.find_library("cuda") is not None:
         remedy = "install the PyTorch that fits the driver: https://pytorch.org/get-started"
-        yield Finding("GPU", "warn", "a driver is there, PyTorch finds no GPU", remedy)
-    else:
+        yield Finding("GPU", "warn", f"a driver is there{driver}, PyTorch finds no GPU", remedy)
+    elif not facts["cards"]:
         yield Finding("GPU", "ok", "none; networks run on the processor")
+
+
+def _torch_facts() -> dict[str, Any] | str:
+    """Version and GPUs as PyTorch sees them, or what it says when it breaks.
+
+    A process of its own looks: libraries that do not fit this machine end the one that loads them.
+    """
+    done = subprocess.run(  # noqa: S603  this Python, and the lines above
+        [sys.executable, "-P", "-c", _LOOK_AT_TORCH],
+        check=False, capture_output=True, text=True, errors="replace", timeout=300,
+    )  # fmt: skip
+    if done.returncode == 0:
+        facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return facts
+    said = done.stderr.strip().splitlines()
+    return said[-1] if said else f"its import ends the process with {done.returncode}"
 
 
 def _processors() -> Iterator[Finding]:
@@ -194,9 +223,12 @@ def _is_installed(name: str) -> bool:
 
 
 def _try_to_write(folder: Path) -> None:
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(b"planetcr-bench")
-        file.flush()
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"planetcr-bench")
+            file.flush()
+    except OSError as error:  # which names the temporary file
+        raise OSError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def _bytes(number: float) -> str:
@@ -212,7 +244,7 @@ PROBES: Final[dict[str, tuple[Callable[[], Iterator[Finding]], Status, str]]] = 
         "fail",
         "unset PROJ_DATA, PROJ_LIB and GDAL_DATA, which may name another installation's",
     ),
-    "PyTorch": (_torch, "warn", "install again: pip install --force-reinstall torch"),
+    "PyTorch": (_torch, "warn", _REINSTALL_TORCH),
     "processors": (_processors, "warn", "give --workers"),
     "memory": (_memory, "warn", "see how much memory there is, and give --workers"),
     "shared memory": (

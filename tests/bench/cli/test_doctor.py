@@ -44,6 +44,7 @@ def test_a_broken_numpy_does_not_keep_the_doctor_from_saying_so(
     assert f"planetcr-bench  {__version__}" in done.stdout
     assert "fail  NumPy           ImportError: wrong processor" in done.stdout
     assert "--force-reinstall" in done.stdout
+    assert "PROJ_DATA" not in done.stdout  # which would be another fault
     assert "Traceback" not in done.stderr
 
 

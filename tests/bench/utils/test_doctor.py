@@ -43,15 +43,33 @@ def test_a_probe_that_breaks_is_a_finding_with_a_remedy_and_hides_no_other(
 
 
 @pytest.mark.parametrize(
-    ("name", "module"), [("NumPy", "numpy"), ("rasterio", "rasterio"), ("PyTorch", "torch")]
+    ("name", "module"), [("NumPy", "numpy"), ("rasterio", "rasterio"), ("PROJ data", "rasterio")]
 )
 def test_a_library_that_cannot_be_imported(
     name: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "find_spec", lambda _: object())
     monkeypatch.setitem(sys.modules, module, None)
-    assert found(name).status == ("warn" if module == "torch" else "fail")
-    assert "pip install" in found(name).remedy
+    monkeypatch.setitem(sys.modules, f"{module}.warp", None)
+    assert found(name).status == "fail"
+    assert found(name).remedy == "install again: pip install --force-reinstall planetcr-bench"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("raise OSError('libcudart is missing')", "OSError: libcudart is missing"),
+        ("import os; os.write(2, b'FATAL: no AVX'); os.abort()", "FATAL: no AVX"),
+        ("import os; os.abort()", "its import ends the process with -6"),
+    ],
+)
+def test_a_pytorch_that_breaks_or_ends_the_process_that_imports_it(
+    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text(line)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert found("PyTorch") == Finding(
+        "PyTorch", "warn", said, "install again: pip install --force-reinstall torch"
+    )
 
 
 def test_pytorch_is_missed_by_nobody_who_does_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +79,19 @@ def test_pytorch_is_missed_by_nobody_who_does_not_need_it(monkeypatch: pytest.Mo
     )
 
 
-def test_a_driver_without_a_gpu_for_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+def test_a_gpu_and_a_driver_without_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    facts = {"version": "2.9", "cuda": "13.0", "cards": [("NVIDIA H200", 140 << 30)]}
+    monkeypatch.setattr(doctor, "_torch_facts", lambda: facts)
+    monkeypatch.setattr(doctor, "_DRIVER", tmp_path / "version")
+    assert doctor._guarded("PyTorch")[-1].text == "NVIDIA H200, 140.0 GiB"
+    (tmp_path / "version").write_text("580.65\n")
+    assert doctor._guarded("PyTorch")[-1] == Finding(
+        "GPU 0", "ok", "NVIDIA H200, 140.0 GiB, driver 580.65"
+    )
+    facts["cards"] = []
     monkeypatch.setattr("ctypes.util.find_library", lambda _: "libcuda.so.1")
     assert doctor._guarded("PyTorch")[-1].status == "warn"
+    assert "fits the driver" in doctor._guarded("PyTorch")[-1].remedy
     monkeypatch.setattr("ctypes.util.find_library", lambda _: None)
     assert doctor._guarded("PyTorch")[-1].status == "ok"
 
@@ -106,6 +133,7 @@ def test_a_full_disk_and_one_that_cannot_be_written(
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     assert found(name).status == ("fail" if name == "temporary" else "warn")
     assert found(name).remedy == PROBES[name][2]
+    assert found(name).text.endswith("cannot be written: Permission denied")
 
 
 def test_no_shared_memory(tmp_path: Path) -> None:
@@ -121,4 +149,4 @@ def test_an_extra_that_is_missing_is_named_with_the_line_that_installs_it(
     assert extras["extra torch"].text == "without torchmetrics"
     assert extras["extra torch"].remedy.endswith("pip install 'planetcr-bench[torch]'")
     assert extras["extra models"] == Finding("extra models", "ok", "installed")
-    assert not {"extra dev", "extra test", "extra all"} & extras.keys()
+    assert not {"extra all", "extra dev", "extra docs", "extra test"} & extras.keys()
