@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 use_own_database()
+
+_STRICT: Final = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES"}
+"""Settings of GDAL for pictures: by default it takes zeros for what a PNG cut short lacks."""
 
 LARGEST_BLOCK: Final = 2048
 """Largest side of a tile or strip of a TIFF; a file of a few bytes may declare gigabytes."""
@@ -94,7 +97,8 @@ def open_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(absolute, driver=driver) as source:  # formats without references
+            strict = nullcontext() if driver == "GTiff" else rasterio.Env(**_STRICT)
+            with strict, rasterio.open(absolute, driver=driver) as source:  # without references
                 yield source
     except UNREADABLE as problem:
         raise error(f"{printable(path)}: cannot be read ({reason(problem)})") from problem

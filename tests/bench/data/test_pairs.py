@@ -183,6 +183,21 @@ def test_a_broken_picture_is_named(tmp_path: Path, content: bytes, message: str)
         read_scene(find_scenes(tmp_path, "test")[0])
 
 
+@pytest.mark.parametrize("end", ["png", "jpg"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_picture_that_is_cut_short_is_named(tmp_path: Path, end: str, share: float) -> None:
+    for product in ("clear", "cloudy"):
+        (tmp_path / product).mkdir()
+        values = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
+        Image.fromarray(values).save(tmp_path / product / f"a.{end}")
+    picture = tmp_path / f"cloudy/a.{end}"
+    (scene,) = find_scenes(tmp_path, "test")
+    read_scene(scene)
+    picture.write_bytes(picture.read_bytes()[: int(share * picture.stat().st_size)])
+    with pytest.raises(DatasetError, match=rf"cloudy/a.{end}: cannot be read"):
+        read_scene(scene)
+
+
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("name", ["clear/a.png", "clear/a.pgw", "cloudy/a.png.aux.xml"])
 def test_a_pipe_in_place_of_a_picture_or_beside_it_is_named(tmp_path: Path, name: str) -> None:
