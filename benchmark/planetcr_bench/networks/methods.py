@@ -14,6 +14,8 @@ from planetcr_models.weights.pretrained import SEGMENTER, list_pretrained, pretr
 CLOUDSEG: Final = "cloudseg"
 """Name of the other recipe of the segmenter."""
 
+__all__ = ["SEGMENTER", "list_models"]  # for the command line, which may not import the networks
+
 SEGMENTER_OPTIONS: Final[Mapping[str, Any]] = {
     "encoder": "resnet50",
     "output_stride": 16,
