@@ -29,6 +29,11 @@ from scenes import write_dataset
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
+BROWSER_REQUIRED = "PLANETCR_BROWSER"
+"""Set where a missing browser must fail the tests instead of skipping them."""
+
+BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
 
 def pytest_collection_finish() -> None:
     """Look for garbage rarely, and never in what is there before the first test.
@@ -138,6 +143,22 @@ def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Figure, "savefig", save)
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, for tests of pages."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        if os.environ.get(BROWSER_REQUIRED):
+            pytest.fail(f"{BROWSER_REQUIRED} is set and no chromium is installed")
+        pytest.skip("no chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=program, args=BROWSER_FLAGS)
+        yield browser
+        browser.close()
 
 
 def run_program(

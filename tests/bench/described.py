@@ -11,6 +11,17 @@ from PIL import Image
 from planetcr_bench.data.description import Description
 from scenes import write_tif
 
+SIMULATED = """track = "sim-v1-tiny"
+[simulation]
+version = "sim-v1"
+preset = "standard"
+seed = 0
+size = "tiny"
+test_scenes = 10
+train_scenes = 4
+"""
+"""The ``dataset.toml`` of a simulated dataset."""
+
 S2_BANDS = [
     "coastal", "blue", "green", "red", "edge1", "edge2", "edge3", "nir", "nir2", "vapour",
     "cirrus", "swir1", "swir2",

@@ -6,22 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from described import SIMULATED
 from planetcr_bench.data.completeness import shortfall, unfinished
 from planetcr_bench.data.discovery import find_splits
 from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.layout import find_scenes
 from planetcr_bench.errors import DatasetError
 from scenes import write_scene
-
-SIMULATED = """track = "sim-v1-tiny"
-[simulation]
-version = "sim-v1"
-preset = "standard"
-seed = 0
-size = "tiny"
-test_scenes = 10
-train_scenes = 4
-"""
 
 
 def test_a_folder_that_declares_nothing_lacks_nothing(tmp_path: Path) -> None:

@@ -6,20 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from described import SIMULATED
 from planetcr_bench.data.integrity import check_dataset
 from planetcr_bench.data.metadata import Simulation, read_simulation
 from planetcr_bench.data.tracks import simulated_identity
 from planetcr_bench.errors import DatasetError
-
-ENTRY = """track = "sim-v1-tiny"
-[simulation]
-version = "sim-v1"
-preset = "standard"
-seed = 0
-size = "tiny"
-test_scenes = 10
-train_scenes = 4
-"""
 
 
 def simulated(**changes: object) -> Simulation:
@@ -52,7 +43,7 @@ def test_a_dataset_without_an_entry_is_not_a_simulation(tmp_path: Path) -> None:
 
 
 def test_an_entry_is_read_and_counts_its_scenes(tmp_path: Path) -> None:
-    (tmp_path / "dataset.toml").write_text(ENTRY)
+    (tmp_path / "dataset.toml").write_text(SIMULATED)
     assert read_simulation(tmp_path) == simulated(size="tiny", test_scenes=10, train_scenes=4)
     assert simulated_identity(tmp_path, "test") == "sim-v1 standard, seed 0, size tiny"
     assert simulated_identity(tmp_path, "train") == "sim-v1 standard, seed 0, size tiny, 4 scenes"
@@ -61,11 +52,11 @@ def test_an_entry_is_read_and_counts_its_scenes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        ENTRY.replace("seed = 0", 'seed = "0"'),
-        ENTRY.replace("seed = 0\n", ""),
-        ENTRY + "extra = 1\n",
+        SIMULATED.replace("seed = 0", 'seed = "0"'),
+        SIMULATED.replace("seed = 0\n", ""),
+        SIMULATED + "extra = 1\n",
         'trak = "x"\n',
-        ENTRY.replace("test_scenes = 10", "test_scenes = true"),
+        SIMULATED.replace("test_scenes = 10", "test_scenes = true"),
         'track = "x"\nsimulation = "sim-v1"\n',
         "[simulation\n",
     ],
@@ -82,7 +73,7 @@ def test_a_broken_entry_is_refused_by_name(text: str, tmp_path: Path) -> None:
 def test_an_unknown_key_is_refused_with_a_suggestion(tmp_path: Path) -> None:
     for text, hint in (
         ('trak = "x"', "unknown key 'trak'; did you mean 'track'?"),
-        (ENTRY.replace("preset", "presett"), "unknown key 'presett'; did you mean 'preset'?"),
+        (SIMULATED.replace("preset", "presett"), "unknown key 'presett'; did you mean 'preset'?"),
     ):
         (tmp_path / "dataset.toml").write_text(text)
         with pytest.raises(DatasetError) as refused:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import random
 import re
 import shutil
@@ -51,27 +50,8 @@ from planetcr_bench.results.aggregate import score_groups
 from planetcr_bench.results.ledger import Ledger
 from planetcr_bench.results.schema import cover_bins
 
-REQUIRED = "PLANETCR_BROWSER"
-"""Set where a missing browser must fail the tests instead of skipping them."""
-
 EVIL = "<img src=x onerror=alert(1)>"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SCENES = 24
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set and no chromium is installed")
-        pytest.skip("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_the_page_loads_nothing_and_says_what_it_left_out(written: Path) -> None
 def test_text_keeps_a_distance_from_the_border_of_the_window(written: Path) -> None:
     page = (written / PAGE).read_text()
     assert re.search(r"\.wide \{[^}]*padding: 0 1\.5rem", page)
-    assert re.search(r'<header>\s*<div class="wide">', page)
+    assert re.search(r'<header>\s*<div class="wide head">', page)
     assert '<main id="main" class="wide">' in page
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,21 +50,6 @@ def test_the_page_loads_nothing_and_shows_others_texts_as_they_are(
     assert "<script" not in page
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") == 2
     assert 100_000 < len(page) < 400_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        if os.environ.get("PLANETCR_BROWSER"):
-            pytest.fail("PLANETCR_BROWSER is set and no chromium is installed")
-        pytest.skip("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize(
