@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from string import Template
 from typing import Final
 
-from planetcr_bench import __version__
 from planetcr_bench.overview.leakage import Leakage
 from planetcr_bench.overview.statistics import Statistics
 from planetcr_bench.report.html import (
+    html_page,
     html_picture,
     html_table,
     html_text,
-    page_style,
-    policy_hash,
 )
 from planetcr_bench.report.table import Table, number
 
@@ -67,7 +64,6 @@ def page(sections: Sequence[Section], datasets: Table) -> str:
         sections: One per dataset.
         datasets: Tab. 1.
     """
-    style = page_style() + _own("page.css")
     labels = [section.statistics.label for section in sections]
     anchors = [("tab1", "Datasets (Tab. 1)"), *((f"d{n}", label) for n, label in enumerate(labels))]
     body = [
@@ -76,21 +72,13 @@ def page(sections: Sequence[Section], datasets: Table) -> str:
         "</section>",
         *(_section(f"d{number}", section) for number, section in enumerate(sections)),
     ]
-    return Template(_own("page.html")).substitute(
-        version=__version__,
-        title=html_text(", ".join(labels)),
-        style=style,
-        style_hash=policy_hash(style),
-        images=_images(sections),
-        contents="\n".join(
-            f'<li><a href="#{key}">{html_text(name)}</a></li>' for key, name in anchors
-        ),
+    return html_page(
+        f"Overview of {', '.join(labels)}",
+        style=(files("planetcr_bench.overview") / "page.css").read_text(encoding="utf-8"),
+        lead=f"<p>From one pass over all files. {_images(sections)}</p>",
+        contents=anchors,
         body="\n".join(body),
     )
-
-
-def _own(name: str) -> str:
-    return (files("planetcr_bench.overview") / name).read_text(encoding="utf-8")
 
 
 def _images(sections: Sequence[Section]) -> str:

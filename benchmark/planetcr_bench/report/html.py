@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
+from string import Template
 from typing import Final
 
 from PIL import Image as Picture
 
+from planetcr_bench import __version__
 from planetcr_bench.report.table import Table
 from planetcr_bench.utils.untrusted import printable
 
@@ -32,6 +35,33 @@ def page_style() -> str:
 def policy_hash(text: str) -> str:
     """Hash by which a content security policy allows a style or a script."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def html_page(
+    title: str, *, style: str, lead: str, contents: Iterable[tuple[str, str]], body: str
+) -> str:
+    """A page in one file, whose policy allows its own style and pictures only.
+
+    Args:
+        title: Plain text.
+        style: After the style that all pages share.
+        lead: HTML under the title.
+        contents: Anchors of the body, and what they are called in plain text.
+        body: HTML.
+    """
+    style = page_style() + style
+    skeleton = (files("planetcr_bench.report") / "page.html").read_text(encoding="utf-8")
+    return Template(skeleton).substitute(
+        version=__version__,
+        title=html_text(title),
+        style=style,
+        style_hash=policy_hash(style),
+        lead=lead,
+        contents="\n".join(
+            f'<li><a href="#{anchor}">{html_text(name)}</a></li>' for anchor, name in contents
+        ),
+        body=body,
+    )
 
 
 def html_text(text: object) -> str:

@@ -7,18 +7,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Final
 
 from markdown_it import MarkdownIt
 
-from planetcr_bench import __version__
 from planetcr_bench.report.findings import Finding
 from planetcr_bench.report.html import (
+    html_page,
     html_picture,
     html_text,
-    page_style,
-    policy_hash,
     scrolling_table,
 )
 from planetcr_bench.report.table import Table, escape_markdown, to_markdown
@@ -121,31 +118,25 @@ def to_html(page: Page, folder: Path) -> str:
         page: The report.
         folder: Where its figures lie.
     """
-    style = page_style() + _own("report.css")
     links = [(f"s{number}", section.title) for number, section in enumerate(page.sections)]
     links += [("appendix", APPENDIX)] * bool(page.facts)
-    return Template(_own("page.html")).substitute(
-        version=__version__,
-        title=html_text(page.title),
-        style=style,
-        style_hash=policy_hash(style),
-        lead="\n".join(map(_prose, page.lead)),
-        contents="\n".join(
-            f'<li><a href="#{anchor}">{html_text(title)}</a></li>' for anchor, title in links
-        ),
-        findings_title=FINDINGS,
-        findings="\n".join(map(_finding, page.findings)),
-        remarks="\n".join(f'<div class="note">{_prose(text)}</div>' for text in page.remarks),
-        sections="\n".join(
-            _section(anchor, section, folder)
-            for (anchor, _), section in zip(links, page.sections, strict=False)
-        ),
-        appendix=_appendix(page.facts),
+    lines = "\n".join(map(_finding, page.findings))
+    remarks = "\n".join(f'<div class="note">{_prose(text)}</div>' for text in page.remarks)
+    findings = (
+        f'<section class="findings" aria-labelledby="findings"><h2 id="findings">{FINDINGS}</h2>\n'
+        f"<ol>\n{lines}\n</ol>\n{remarks}\n</section>"
     )
-
-
-def _own(name: str) -> str:
-    return (files("planetcr_bench.report") / name).read_text(encoding="utf-8")
+    sections = [
+        _section(anchor, section, folder)
+        for (anchor, _), section in zip(links, page.sections, strict=False)
+    ]
+    return html_page(
+        page.title,
+        style=(files("planetcr_bench.report") / "report.css").read_text(encoding="utf-8"),
+        lead="\n".join(map(_prose, page.lead)),
+        contents=links,
+        body="\n".join([findings, *sections, _appendix(page.facts)]),
+    )
 
 
 @lru_cache(maxsize=1)
