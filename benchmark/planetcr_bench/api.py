@@ -200,18 +200,10 @@ def evaluate(
         scored = len(set(table["scene"].to_pylist()))
         if not scored:
             raise PredictionError(f"{folder}: expected a usable prediction, found none", problems)
-        provenance = {
-            "name": name,
-            "track": target.track,
-            "split": target.split,
-            "complete": scored == len(target.scenes) and not problems,
-            "scenes": scored,
-            "expected_scenes": len(target.scenes),
-            "method": card.method,
-            "input_window": input_window,
-            **identity,
-            "segmenters": {segmenter.key: dict(segmenter.facts) for segmenter in segmenters},
-        }
+        provenance = provenance_of(
+            name, target, identity, segmenters, method=card.method, input_window=input_window,
+            scenes=scored, whole=not problems,
+        )  # fmt: skip
         swapped = swapped_colours(predictions)
         run = {
             **provenance,
@@ -234,6 +226,43 @@ def evaluate(
     if swapped:
         warnings.warn(swapped, BenchWarning, stacklevel=2)
     return ledger, out, problems
+
+
+def provenance_of(
+    name: str,
+    target: Dataset,
+    identity: dict[str, Any],
+    segmenters: Sequence[Segmenter],
+    *,
+    method: str | None,
+    input_window: str,
+    scenes: int,
+    whole: bool = True,
+) -> dict[str, Any]:
+    """What a ledger says of its run.
+
+    Args:
+        name: Of the run.
+        target: What was scored.
+        identity: See :func:`identity_of`.
+        segmenters: Of Tab. 3.
+        method: What made the predictions, if it is known.
+        input_window: What a method saw of each scene.
+        scenes: How many were scored.
+        whole: False if something of them was left out.
+    """
+    return {
+        "name": name,
+        "track": target.track,
+        "split": target.split,
+        "complete": whole and scenes == len(target.scenes),
+        "scenes": scenes,
+        "expected_scenes": len(target.scenes),
+        "method": method,
+        "input_window": input_window,
+        **identity,
+        "segmenters": {segmenter.key: dict(segmenter.facts) for segmenter in segmenters},
+    }
 
 
 def compare(

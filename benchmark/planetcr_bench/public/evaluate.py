@@ -196,19 +196,11 @@ def _function(
     )
     table = ledger_table(measured, [segmenter.key for segmenter in options.segmenters])
     made = Predictions(Path(method_name), Card(method=method_name, window="whole"), {}, size)
-    facts = {segmenter.key: dict(segmenter.facts) for segmenter in options.segmenters}
-    provenance = {
-        "name": name,
-        "track": target.track,
-        "split": target.split,
-        "complete": len(files) == len(target.scenes),
-        "scenes": len(files),
-        "expected_scenes": len(target.scenes),
-        "method": method_name,
-        "input_window": "whole",
-        **api.identity_of(target, made, protocols, options.segmenters, None),
-        "segmenters": facts,
-    }
+    identity = api.identity_of(target, made, protocols, options.segmenters, None)
+    provenance = api.provenance_of(
+        name, target, identity, options.segmenters, method=method_name, input_window="whole",
+        scenes=len(files),
+    )  # fmt: skip
     ledger = Ledger(table.to_pandas(ignore_metadata=True), provenance)
     if results is None:
         return Run(ledger)
